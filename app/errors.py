@@ -1,0 +1,105 @@
+"""Expected failures: a person's mistake or a conflict, each with its HTTP status.
+
+The sentence is a template and its values stand apart, so that it can be translated where
+it is shown. Anything that is not an `AppError` is a bug and becomes a 500.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class AppError(Exception):
+    """A failure with a sentence for the person who caused it."""
+
+    status_code = 400
+    title = "Bad request"
+
+    def __init__(self, message: str, **values: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.values = values
+
+    def __str__(self) -> str:
+        return self.message.format(**self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """What is wrong with one field of a form; `field` is empty for the form as a whole."""
+
+    field: str
+    message: str
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.message.format(**self.values)
+
+
+class InvalidInput(AppError):
+    """A form or body that does not hold, with every field that is wrong."""
+
+    status_code = 422
+    title = "Invalid input"
+
+    def __init__(
+        self, errors: Sequence[FieldError], message: str = "Please correct the marked fields."
+    ) -> None:
+        super().__init__(message)
+        self.errors = tuple(errors)
+
+
+class NotFound(AppError):
+    """There is no such thing, or it is somebody else's."""
+
+    status_code = 404
+    title = "Not found"
+
+
+class NotSignedIn(AppError):
+    """The request carries no valid session or token."""
+
+    status_code = 401
+    title = "Sign in first"
+
+
+class Forbidden(AppError):
+    """The person may not do this."""
+
+    status_code = 403
+    title = "Not allowed"
+
+
+class Conflict(AppError):
+    """The thing has changed, or can no longer change in this way."""
+
+    status_code = 409
+    title = "Conflict"
+
+
+class TooLarge(AppError):
+    """The body or file is over its limit."""
+
+    status_code = 413
+    title = "Too large"
+
+
+class TooMany(AppError):
+    """A limit on how often or how much is reached."""
+
+    status_code = 429
+    title = "Too many"
+
+
+class Unavailable(AppError):
+    """Something the server needs is busy or away; the same request may work later."""
+
+    status_code = 503
+    title = "Try again"
+
+
+class MissingHere(AppError):
+    """This machine lacks something; the command line ends with exit code 3."""
+
+    status_code = 503
+    title = "Missing on this machine"
