@@ -1,0 +1,110 @@
+"""Engine and sessions. One set of queries serves SQLite and Postgres, web and workers."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.orm import Session, sessionmaker
+
+from app.settings import get_settings
+
+BUSY_TIMEOUT_SECONDS = 10
+
+
+def make_engine(url: str) -> Engine:
+    """An engine with the pragmas and locking that our promises need."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return create_engine(parsed, pool_pre_ping=True, pool_size=5, max_overflow=10)
+    if parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        parsed, connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False}
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, record: object) -> None:
+    # The driver must not open transactions by itself: a deferred one cannot be upgraded
+    # once another writer has committed, and no busy timeout helps it (FULL, WAL: nothing
+    # committed is lost at power loss).
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Any) -> None:
+    # A reader that never writes may share; whoever says so by the execution option does.
+    kind = "DEFERRED" if connection.get_execution_options().get("read_only") else "IMMEDIATE"
+    connection.exec_driver_sql(f"BEGIN {kind}")
+
+
+@cache
+def get_engine() -> Engine:
+    return make_engine(get_settings().sqlalchemy_url)
+
+
+@cache
+def _factory(read_only: bool) -> sessionmaker[Session]:
+    engine = get_engine()
+    bound = engine.execution_options(read_only=True) if read_only else engine
+    return sessionmaker(bound, expire_on_commit=False)
+
+
+def session_factory() -> Session:
+    """A session that may write."""
+    return _factory(False)()
+
+
+def after_commit(session: Session, call: Callable[..., object], *args: Any) -> None:
+    """Call once the transaction has committed; never when it was rolled back."""
+    session.info.setdefault("after_commit", []).append((call, args))
+
+
+def commit(session: Session) -> None:
+    """Commit, then make the calls that waited for it."""
+    session.commit()
+    for call, args in session.info.pop("after_commit", []):
+        call(*args)
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """A writing transaction for workers and the command line."""
+    with session_factory() as session:
+        yield session
+        commit(session)
+
+
+@contextmanager
+def reading() -> Iterator[Session]:
+    """A session that only reads; on SQLite it never waits for a writer."""
+    with _factory(True)() as session:
+        yield session
+
+
+def get_session() -> Iterator[Session]:
+    """The transaction of one unsafe request. Declare it `Depends(get_session, scope="function")`."""
+    with transaction() as session:
+        yield session
+
+
+def get_reader() -> Iterator[Session]:
+    """The session of one safe request. Declare it `Depends(get_reader, scope="function")`."""
+    with reading() as session:
+        yield session
+
+
+def reset() -> None:
+    """Forget engine and sessions; for tests and after the settings change."""
+    if get_engine.cache_info().currsize:
+        get_engine().dispose()
+    get_engine.cache_clear()
+    _factory.cache_clear()

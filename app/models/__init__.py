@@ -1,0 +1,50 @@
+"""Table definitions, one noun a file, no queries."""
+
+from app.models.accounts import (
+    ApiToken,
+    Classroom,
+    EntryLink,
+    Enrollment,
+    LoginSession,
+    Role,
+    User,
+)
+from app.models.audit import AuditEntry
+from app.models.base import Base, new_id
+from app.models.devices import Device, DeviceState
+from app.models.inputs import Dataset, LanguageModel
+from app.models.runs import (
+    OVER,
+    Artifact,
+    Attempt,
+    MetricChunk,
+    MetricLatest,
+    Run,
+    RunEvent,
+    RunState,
+)
+
+__all__ = [
+    "OVER",
+    "ApiToken",
+    "Artifact",
+    "Attempt",
+    "AuditEntry",
+    "Base",
+    "Classroom",
+    "Dataset",
+    "Device",
+    "DeviceState",
+    "Enrollment",
+    "EntryLink",
+    "LanguageModel",
+    "LoginSession",
+    "MetricChunk",
+    "MetricLatest",
+    "Role",
+    "Run",
+    "RunEvent",
+    "RunState",
+    "User",
+    "new_id",
+]

@@ -1,0 +1,36 @@
+"""The devices that carry runs out."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import BigInteger, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.models.base import Base, stored_enum
+
+
+class DeviceState(StrEnum):
+    ACTIVE = "active"
+    DRAINED = "drained"
+
+
+class Device(Base):
+    """One GPU, or the CPU, that one worker owns. `name` is also its Celery queue's."""
+
+    __tablename__ = "devices"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(8))  # "cpu" or "cuda"
+    title: Mapped[str] = mapped_column(String(120))
+    host: Mapped[str] = mapped_column(String(255))
+    memory_bytes: Mapped[int] = mapped_column(BigInteger)
+    slots: Mapped[int]
+    state: Mapped[DeviceState] = mapped_column(stored_enum(DeviceState))
+    state_reason: Mapped[str] = mapped_column(String(200), default="")
+    pid: Mapped[int] = mapped_column(default=0)
+    boot_id: Mapped[str] = mapped_column(String(64), default="")
+    heartbeat: Mapped[int] = mapped_column(BigInteger, default=0)
+    heartbeat_at: Mapped[datetime]
+    telemetry: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    facts: Mapped[dict[str, Any]] = mapped_column(default=dict)
