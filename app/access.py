@@ -1,0 +1,70 @@
+"""Who may see and do what. Every query of runs passes `visible`; every act asks `can`."""
+
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, or_, select, true
+from sqlalchemy.orm import Session
+
+from app.errors import Forbidden
+from app.models import Enrollment, Role, Run, User
+
+
+class Action(StrEnum):
+    """Acts that not everybody may do."""
+
+    CANCEL_RUN = "cancel_run"
+    RELEASE_RUN = "release_run"
+    SEE_CLASS_QUEUE = "see_class_queue"
+    MANAGE_DEVICES = "manage_devices"
+    MANAGE_LIBRARY = "manage_library"
+    MANAGE_PEOPLE = "manage_people"
+
+
+INSTRUCTOR_MAY = frozenset({Action.CANCEL_RUN, Action.RELEASE_RUN, Action.SEE_CLASS_QUEUE})
+
+
+def classes_taught(actor: User) -> ColumnElement[bool]:
+    """Enrollments in the classes that the actor teaches."""
+    taught = select(Enrollment.classroom_id).where(
+        Enrollment.user_id == actor.id, Enrollment.role == Role.INSTRUCTOR
+    )
+    return Enrollment.classroom_id.in_(taught)
+
+
+def visible(actor: User) -> ColumnElement[bool]:
+    """The runs an actor may read: own ones; an instructor's students'; all for an admin."""
+    if actor.role is Role.ADMIN:
+        return true()
+    own = Run.owner_id == actor.id
+    if actor.role is not Role.INSTRUCTOR:
+        return own
+    students = select(Enrollment.user_id).where(classes_taught(actor))
+    return or_(own, Run.owner_id.in_(students))
+
+
+def can(actor: User, action: Action, run_owner: UUID | None = None) -> bool:
+    """Whether the actor may do this; a run's owner may always cancel it.
+
+    The run must have come from a query that `visible` filtered: an instructor's right
+    to cancel reaches as far as what they see.
+    """
+    if actor.role is Role.ADMIN or (action is Action.CANCEL_RUN and run_owner == actor.id):
+        return True
+    return actor.role is Role.INSTRUCTOR and action in INSTRUCTOR_MAY
+
+
+def require(actor: User, action: Action, run_owner: UUID | None = None) -> None:
+    """Raise `Forbidden` unless the actor may do this."""
+    if not can(actor, action, run_owner):
+        raise Forbidden("Your role ({role}) does not allow this.", role=actor.role.value)
+
+
+def classroom_of(session: Session, person: User) -> UUID | None:
+    """The class a student's runs count for: the one they joined in, none for others."""
+    return session.scalar(
+        select(Enrollment.classroom_id)
+        .where(Enrollment.user_id == person.id)
+        .order_by(Enrollment.classroom_id)
+        .limit(1)
+    )

@@ -1,0 +1,135 @@
+"""Languages: which one a request speaks, and the sentences in it.
+
+English sentences are the keys. Catalogues are `app/locale/<language>/LC_MESSAGES/bunsen.po`,
+read at first use, so a fresh clone needs no compile step.
+"""
+
+import re
+from collections.abc import Mapping
+from contextvars import ContextVar
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from babel import Locale
+from babel.dates import format_datetime
+from babel.messages.pofile import read_po
+from babel.numbers import format_decimal
+
+LOCALE_DIR = Path(__file__).parent / "locale"
+SOURCE = "en"
+LANGUAGES = {"en": "English", "zh-Hant": "繁體中文"}
+TRADITIONAL = {"zh", "zh-hant", "zh-tw", "zh-hk", "zh-mo"}
+
+_language: ContextVar[str] = ContextVar("language", default=SOURCE)
+
+
+def N_(sentence: str) -> str:
+    """Mark a sentence for the catalogue without translating it here."""
+    return sentence
+
+
+@cache
+def catalogue(language: str) -> Mapping[str, str | tuple[str, ...]]:
+    """English sentence to translation, or to its plural forms."""
+    if language == SOURCE:
+        return {}
+    folder = language.replace("-", "_")
+    path = LOCALE_DIR / folder / "LC_MESSAGES" / "bunsen.po"
+    with path.open("rb") as file:
+        messages = read_po(file, locale=folder)
+    return {
+        message.id[0] if isinstance(message.id, tuple) else message.id: message.string
+        for message in messages
+        if message.id and message.string and not message.fuzzy
+    }
+
+
+def use_language(language: str) -> None:
+    """Speak this language for the rest of the current request or command."""
+    _language.set(language if language in LANGUAGES else SOURCE)
+
+
+def language() -> str:
+    """The language of the current request."""
+    return _language.get()
+
+
+def gettext(sentence: str) -> str:
+    """The sentence in the current language; itself where no translation exists."""
+    found = catalogue(_language.get()).get(sentence, sentence)
+    return found if isinstance(found, str) else found[0]
+
+
+def ngettext(singular: str, plural: str, count: int) -> str:
+    """The form for `count`; Chinese has one form for all counts."""
+    found = catalogue(_language.get()).get(singular)
+    if found is None:
+        return singular if count == 1 else plural
+    return found if isinstance(found, str) else found[0]
+
+
+_ = gettext
+
+
+def sentence(message: str, values: Mapping[str, Any] | None = None) -> str:
+    """Translate a template and fill in its values (errors and reasons are stored so)."""
+    return gettext(message).format(**(values or {}))
+
+
+def told(reason: Mapping[str, Any] | None) -> str:
+    """The sentence of a stored reason {"message": template, "values": {...}}."""
+    return sentence(reason["message"], reason.get("values")) if reason else ""
+
+
+def choose(cookie: str | None, saved: str | None, accept_language: str) -> str:
+    """The person's own choice, else their account's, else the browser's first that we have."""
+    for chosen in (cookie, saved):
+        if chosen in LANGUAGES:
+            return chosen
+    return _from_header(accept_language)
+
+
+def _from_header(header: str) -> str:
+    ranked = []
+    for order, part in enumerate(header.split(",")[:20]):
+        tag, _sep, rest = part.strip().partition(";")
+        weight = re.fullmatch(r"\s*q=([01](?:\.\d{1,3})?)\s*", rest) if rest else None
+        ranked.append((-float(weight[1]) if weight else -1.0, order, tag.strip().lower()))
+    for negative, _order, tag in sorted(ranked):
+        if negative == 0:
+            continue
+        if tag in TRADITIONAL or tag.startswith("zh-hant"):
+            return "zh-Hant"
+        if tag == "en" or tag.startswith("en-"):
+            return "en"
+    return SOURCE
+
+
+def locale() -> Locale:
+    """Babel's locale of the current language, for numbers and dates."""
+    return Locale.parse(_language.get().replace("-", "_") + ("_TW" if language() != "en" else ""))
+
+
+def number(value: float, digits: int = 0) -> str:
+    """A number in the current language's form."""
+    pattern = "#,##0" + ("." + "#" * digits if digits else "")
+    return str(format_decimal(value, format=pattern, locale=locale()))
+
+
+def moment(value: datetime) -> str:
+    """An instant in words; always UTC here, the browser shows local time over it."""
+    return str(format_datetime(value, "medium", locale=locale())) + " UTC"
+
+
+class JinjaTranslations:
+    """What Jinja's i18n extension asks for; escaping stays with the template."""
+
+    @staticmethod
+    def gettext(text: str) -> str:
+        return gettext(text)
+
+    @staticmethod
+    def ngettext(singular: str, plural: str, count: int) -> str:
+        return ngettext(singular, plural, count)
