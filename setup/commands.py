@@ -1,0 +1,71 @@
+"""Runs the programs that the setup needs, and turns their failures into sentences."""
+
+import os
+import subprocess
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from setup.say import SetupFailed, Step
+
+NO_NETWORK = (
+    "NewConnectionError",
+    "Temporary failure in name resolution",
+    "Name or service not known",
+    "Network is unreachable",
+    "ENOTFOUND",
+    "EAI_AGAIN",
+    "ECONNREFUSED",
+    "ConnectTimeout",
+    "ProxyError",
+)
+NO_SPACE = ("No space left on device", "ENOSPC", "Disk quota exceeded")
+# Settings of a person's shell that would send packages elsewhere than into the environment.
+FOREIGN = ("PIP_TARGET", "PIP_PREFIX", "PIP_USER", "PYTHONHOME", "PYTHONPATH", "PIP_CONSTRAINT")
+
+
+def run(
+    step: Step,
+    command: Sequence[str | Path],
+    log: Path,
+    note: Callable[[str], str] = str.strip,
+    cwd: Path | None = None,
+) -> None:
+    """Runs a command with its output in `log` and the latest line beside the spinner."""
+    tail: deque[str] = deque(maxlen=40)
+    with log.open("a") as file:
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            cwd=cwd,
+            env=clean_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        assert process.stdout is not None
+        with process:
+            for line in process.stdout:
+                file.write(line)
+                tail.append(line)
+                step.note = note(line)
+    if process.returncode != 0:
+        raise SetupFailed(explain(step.title, process.returncode, "".join(tail), log))
+
+
+def clean_environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name not in FOREIGN}
+    return {**kept, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
+
+
+def explain(title: str, code: int, tail: str, log: Path) -> str:
+    if any(sign in tail for sign in NO_SPACE):
+        return f"{title} failed: the disk is full. Free some space and start ./bunsen again."
+    if any(sign in tail for sign in NO_NETWORK):
+        return (
+            f"{title} failed: the package registry could not be reached. Check the network or the "
+            "proxy settings of pip and npm, then start ./bunsen again; it goes on where it stopped."
+        )
+    last = "\n".join(f"    {line}" for line in tail.strip().splitlines()[-12:])
+    return f"{title} failed (exit code {code}). The last lines of {log}:\n{last}"

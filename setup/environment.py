@@ -1,0 +1,142 @@
+"""The virtual environment: made from the lock files, known by a stamp, repaired when it was cut off."""
+
+import fcntl
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from setup.commands import run
+from setup.say import SetupFailed, Step
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+UNFINISHED = VENV / "bunsen-unfinished"
+LOG = VENV / "bunsen-install.log"
+REQUIREMENTS = ROOT / "requirements"
+BASE, CUDA = REQUIREMENTS / "base.txt", REQUIREMENTS / "cuda.txt"
+CPU_BYTES, CUDA_BYTES = 3 * 1024**3, 10 * 1024**3
+
+
+def key(*locks: Path) -> str:
+    """What an environment was made from: the lock files, and the very Python behind it."""
+    digest = hashlib.sha256(os.path.realpath(PYTHON).encode())
+    for lock in locks:
+        digest.update(b"\0" + lock.read_bytes())
+    return digest.hexdigest()
+
+
+def stamp(name: str) -> Path:
+    return VENV / f"bunsen-{name}.stamp"
+
+
+def is_current(name: str, *locks: Path) -> bool:
+    try:
+        return PYTHON.exists() and stamp(name).read_text() == key(*locks)
+    except FileNotFoundError:
+        return False
+
+
+def mark_current(name: str, *locks: Path) -> None:
+    fresh = stamp(name).with_suffix(".new")
+    fresh.write_text(key(*locks))
+    fresh.replace(stamp(name))
+
+
+@contextmanager
+def only_one_setup() -> Iterator[None]:
+    """Two first starts at once: the second waits for the first and finds everything done."""
+    try:
+        lock = (ROOT / ".bunsen.lock").open("w")
+    except OSError as error:
+        raise SetupFailed(
+            f"The environment has to be made, and {ROOT} is not writable for you ({error.strerror}). "
+            "Start ./bunsen once as the owner of that folder."
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with Step("Waiting for another ./bunsen that is making the environment"):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def make() -> None:
+    """Installs everything of the base lock; what is there already is kept."""
+    check_disk()
+    make_venv()
+    install("base", BASE)
+    if torch_wants_cuda():
+        install("cuda", CUDA)
+
+
+def check_disk() -> None:
+    if PYTHON.exists():
+        return
+    needed = CUDA_BYTES if Path("/dev/nvidiactl").exists() else CPU_BYTES
+    free = shutil.disk_usage(ROOT).free
+    if free < needed:
+        raise SetupFailed(
+            f"The environment needs {needed / 1024**3:.0f} GiB and {ROOT} has {free / 1024**3:.1f} GiB "
+            "free. Free some space, or put the project on a larger disk."
+        )
+
+
+def make_venv() -> None:
+    if is_whole():
+        return
+    if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
+        raise SetupFailed(
+            "This Python has no venv module. Install it (Debian and Ubuntu: "
+            "apt-get install python3-venv) and start ./bunsen again."
+        )
+    with Step("Making the virtual environment .venv") as step:
+        log = ROOT / ".bunsen.lock"
+        run(step, [sys.executable, "-m", "venv", "--clear", VENV], log)
+
+
+def is_whole() -> bool:
+    """An environment whose installation was killed may hold half a package: it is made anew."""
+    if not PYTHON.exists() or UNFINISHED.exists():
+        return False
+    probe = [PYTHON, "-c", "import pip"]
+    return subprocess.run(probe, capture_output=True, check=False).returncode == 0
+
+
+def install(name: str, lock: Path) -> None:
+    """Installs one lock file. Hashes are checked, dependencies are not looked for, nothing is built."""
+    count = sum(1 for line in lock.read_text().splitlines() if "==" in line)
+    done = 0
+
+    def note(line: str) -> str:
+        nonlocal done
+        done += line.startswith(("Collecting ", "Requirement already satisfied", "Ignoring "))
+        return "writing files" if line.startswith("Installing") else f"{done} of {count} packages"
+
+    command = [PYTHON, "-m", "pip", "install", "--no-deps", "--require-hashes"]
+    command += ["--only-binary", ":all:", "--progress-bar", "off", "-r", lock]
+    UNFINISHED.touch()
+    with Step(f"Installing {count} locked packages ({name})") as step:
+        try:
+            run(step, command, LOG, note)
+        except SetupFailed:
+            UNFINISHED.unlink()  # pip failed in good order: what it installed is whole
+            raise
+    UNFINISHED.unlink()
+
+
+def torch_wants_cuda() -> bool:
+    """Whether the torch that came is the CUDA build: its own metadata asks for NVIDIA's libraries."""
+    code = (
+        "import importlib.metadata as m; "
+        "print(any(r.startswith(('nvidia-', 'cuda-')) for r in m.requires('torch') or []))"
+    )
+    done = subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip() == "True"
