@@ -51,15 +51,12 @@ def write(name: str, found: Blocks) -> None:
     (FOLDER / name).write_text(HEADER + "\n".join(lines) + "\n")
 
 
-def with_local_torch(found: Blocks, wheels: list[Path]) -> Blocks:
-    """Lets torch also be a build of the same version that pip finds on a machine, by its hash."""
-    for requirement, block in found.items():
-        if requirement.startswith("torch=="):
-            for wheel in wheels:
-                digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-                block += f" \\\n    --hash=sha256:{digest}"
-            found[requirement] = block
-    return found
+def local_torch(wheels: list[Path]) -> Blocks:
+    """The CPU build of the same torch, for machines whose pip is configured to find one."""
+    version = wheels[0].name.split("-")[1]
+    hashes = [hashlib.sha256(wheel.read_bytes()).hexdigest() for wheel in wheels]
+    requirement = f"torch=={version}"
+    return {requirement: " \\\n    ".join([requirement, *(f"--hash=sha256:{h}" for h in hashes)])}
 
 
 def main(wheels: list[Path]) -> None:
@@ -67,7 +64,9 @@ def main(wheels: list[Path]) -> None:
     cuda = {line: block for line, block in everything.items() if CUDA.match(line)}
     base = {line: block for line, block in everything.items() if line not in cuda}
     write("cuda.txt", cuda)
-    write("base.txt", with_local_torch(base, wheels))
+    write("base.txt", base)
+    if wheels:
+        write("torch-cpu.txt", local_torch(wheels))
     constraints = [f"--constraint={FOLDER / name}" for name in ("base.txt", "cuda.txt")]
     tested = resolve(ROOT / "pyproject.toml", "--extra=test", *constraints)
     known = {pin(line) for line in everything}
