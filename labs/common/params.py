@@ -1,0 +1,163 @@
+"""Parameters that all training labs share. Imports no torch."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from labs.contract import Params
+from labs.models import ModelFacts
+
+Precision = Literal["fp32", "bf16", "fp16"]
+Schedule = Literal["constant", "linear", "cosine"]
+
+
+def shown(unit: str = "", basic: bool = False) -> dict[str, Any]:
+    """What a form needs beside title and range: the unit, and whether it stands up front."""
+    return {"unit": unit, "basic": basic}
+
+
+class TrainingParams(Params):
+    """How a model is trained; each lab adds what is its own."""
+
+    steps: Annotated[
+        int,
+        Field(
+            title="Steps",
+            ge=1,
+            le=100_000,
+            description="Optimizer updates. One step sees batch size × gradient accumulation rows.",
+            json_schema_extra=shown("optimizer steps", basic=True),
+        ),
+    ] = 120
+    epochs: Annotated[
+        float | None,
+        Field(
+            title="Epochs",
+            gt=0,
+            le=100,
+            description="Passes over the training rows. When set, it decides the number of steps.",
+            json_schema_extra=shown("passes"),
+        ),
+    ] = None
+    batch_size: Annotated[
+        int,
+        Field(
+            title="Batch size",
+            ge=1,
+            le=512,
+            description="Rows that go through the model at once. More need more memory.",
+            json_schema_extra=shown("rows", basic=True),
+        ),
+    ] = 16
+    gradient_accumulation: Annotated[
+        int,
+        Field(
+            title="Gradient accumulation",
+            ge=1,
+            le=256,
+            description="Batches whose gradients are added up before one update.",
+            json_schema_extra=shown("batches"),
+        ),
+    ] = 1
+    learning_rate: Annotated[
+        float,
+        Field(
+            title="Learning rate",
+            gt=0,
+            le=1,
+            description="Size of an update. Too high and the loss jumps; too low and nothing is learned.",
+            json_schema_extra=shown(basic=True),
+        ),
+    ] = 5e-3
+    schedule: Annotated[
+        Schedule,
+        Field(
+            title="Schedule",
+            description="How the learning rate falls after the warm-up.",
+            json_schema_extra=shown(),
+        ),
+    ] = "cosine"
+    warmup_fraction: Annotated[
+        float,
+        Field(
+            title="Warm-up",
+            ge=0,
+            le=0.5,
+            description="Share of the steps in which the learning rate rises from zero.",
+            json_schema_extra=shown("of the steps"),
+        ),
+    ] = 0.05
+    weight_decay: Annotated[
+        float,
+        Field(
+            title="Weight decay",
+            ge=0,
+            le=1,
+            description="How strongly matrices are pulled towards zero at each update (AdamW).",
+            json_schema_extra=shown(),
+        ),
+    ] = 0.0
+    gradient_clipping: Annotated[
+        float,
+        Field(
+            title="Gradient clipping",
+            gt=0,
+            le=1000,
+            description="The gradient is scaled down to this length when it is longer.",
+            json_schema_extra=shown(),
+        ),
+    ] = 1.0
+    max_length: Annotated[
+        int,
+        Field(
+            title="Maximum length",
+            ge=8,
+            le=32_768,
+            description="Longer rows lose the beginning of their prompt; the answer stays whole.",
+            json_schema_extra=shown("tokens"),
+        ),
+    ] = 256
+    gradient_checkpointing: Annotated[
+        bool,
+        Field(
+            title="Gradient checkpointing",
+            description="Compute activations twice and keep few of them: less memory, about a third more time.",
+            json_schema_extra=shown(),
+        ),
+    ] = False
+    evaluation_interval: Annotated[
+        int,
+        Field(
+            title="Evaluation interval",
+            ge=1,
+            le=10_000,
+            description="Steps between two evaluations; each also saves a checkpoint.",
+            json_schema_extra=shown("optimizer steps"),
+        ),
+    ] = 20
+    early_stopping_patience: Annotated[
+        int,
+        Field(
+            title="Early-stopping patience",
+            ge=0,
+            le=1000,
+            description="Stop after this many evaluations without a better validation loss; 0 never stops early.",
+            json_schema_extra=shown("evaluations"),
+        ),
+    ] = 0
+    precision: Annotated[
+        Precision,
+        Field(
+            title="Precision",
+            description="Number format of the forward and backward pass. bf16 needs a recent GPU; on a CPU fp32 is safest.",
+            json_schema_extra=shown(),
+        ),
+    ] = "fp32"
+
+    def trainable_parameters(self, facts: ModelFacts) -> int:
+        """How many numbers the optimizer changes; all of them unless a lab says otherwise."""
+        return facts.parameters
+
+    def bits_per_weight(self, facts: ModelFacts) -> float:
+        """How the frozen or trained base weights lie in memory."""
+        return 32.0 if self.precision == "fp32" else 16.0
