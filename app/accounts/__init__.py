@@ -1,0 +1,1 @@
+"""People: how they get in, their passwords, sessions and tokens."""

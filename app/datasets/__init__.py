@@ -1,0 +1,1 @@
+"""Datasets that runs learn from."""

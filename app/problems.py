@@ -1,0 +1,155 @@
+"""How an error is answered: a page for a person, `application/problem+json` for the API."""
+
+import json
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from app import errors
+from app.errors import AppError, FieldError, InvalidInput, NotFound, NotSignedIn
+from app.html import render, wants_block
+from app.i18n import N_, gettext, sentence
+
+log = logging.getLogger(__name__)
+
+API = "/api/"
+STATUS_SENTENCES: dict[int, tuple[type[AppError], str]] = {
+    400: (AppError, N_("The request could not be understood.")),
+    404: (NotFound, N_("There is nothing at this address.")),
+    405: (AppError, N_("This address does not take this kind of request.")),
+    413: (errors.TooLarge, N_("What you sent is larger than this address takes.")),
+    422: (InvalidInput, N_("The request could not be understood.")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorPage:
+    """Something went wrong. Rendered by errors/error.html."""
+
+    status: int
+    title: str
+    detail: str
+    errors: Sequence[FieldError]
+
+
+def register(app: FastAPI) -> None:
+    """Let the application answer every kind of error."""
+    for kind, handler in (
+        (AppError, _on_app_error),
+        (HTTPException, _on_http),
+        (RequestValidationError, _on_validation),
+        (OperationalError, _on_database),
+        (Exception, _on_bug),
+    ):
+        app.add_exception_handler(kind, handler)  # type: ignore[arg-type]
+
+
+def respond(request: Request, error: AppError, status: int | None = None) -> Response:
+    """The response that tells this error to whoever asked."""
+    status = status or error.status_code
+    if is_api(request):
+        return _problem(error, status)
+    if isinstance(error, NotSignedIn) and request.method in ("GET", "HEAD"):
+        return _to_login(request)
+    return _page(request, error, status)
+
+
+def is_api(request: Request) -> bool:
+    return request.url.path.startswith(API)
+
+
+def field_errors(error: AppError) -> Sequence[FieldError]:
+    return error.errors if isinstance(error, InvalidInput) else ()
+
+
+def _problem(error: AppError, status: int) -> Response:
+    slug = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
+    body = {
+        "type": f"urn:bunsen:problem:{slug}",
+        "title": gettext(error.title),
+        "status": status,
+        "detail": sentence(error.message, error.values),
+    }
+    listed = [
+        {"field": each.field, "message": sentence(each.message, each.values)}
+        for each in field_errors(error)
+    ]
+    if listed:
+        body["errors"] = listed
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "5"}}.get(status)
+    # Escaped to ASCII: a value quoted from the request may hold a lone surrogate.
+    content = json.dumps(body, ensure_ascii=True)
+    return Response(content, status, headers, media_type="application/problem+json")
+
+
+def _to_login(request: Request) -> Response:
+    if wants_block(request):
+        return Response(status_code=401, headers={"HX-Redirect": "/login"})
+    here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    target = request.url_for("login").include_query_params(next=here) if here != "/" else None
+    return RedirectResponse(f"{target.path}?{target.query}" if target else "/login", 303)
+
+
+def _page(request: Request, error: AppError, status: int) -> Response:
+    page = ErrorPage(
+        status=status,
+        title=gettext(error.title),
+        detail=sentence(error.message, error.values),
+        errors=field_errors(error),
+    )
+    block = "problem" if wants_block(request) else None
+    response = render(request, "errors/error.html", page, block, status)
+    if status == 503:
+        response.headers["Retry-After"] = "5"
+    return response
+
+
+def _on_app_error(request: Request, error: AppError) -> Response:
+    return respond(request, error)
+
+
+def _on_http(request: Request, error: HTTPException) -> Response:
+    kind, message = STATUS_SENTENCES.get(error.status_code, STATUS_SENTENCES[400])
+    problem = kind([]) if kind is InvalidInput else kind(message)
+    response = respond(request, problem, error.status_code)
+    response.headers.update(error.headers or {})
+    return response
+
+
+def _on_validation(request: Request, error: RequestValidationError) -> Response:
+    """A bad key in the address names nothing that exists; anything else is bad input."""
+    found = error.errors()
+    if any(each["loc"][0] == "path" for each in found):
+        return respond(request, NotFound(STATUS_SENTENCES[404][1]))
+    listed = [
+        FieldError(".".join(map(str, each["loc"][1:])), "{problem}", {"problem": each["msg"]})
+        for each in found
+    ]
+    return respond(request, InvalidInput(listed))
+
+
+def _on_database(request: Request, error: OperationalError) -> Response:
+    log.error("the database could not serve %s %s: %s", request.method, request.url.path, error.orig)
+    return respond(
+        request, errors.Unavailable(N_("The database is busy. Nothing was changed; try again."))
+    )
+
+
+def _on_bug(request: Request, error: Exception) -> Response:
+    # Starlette raises the error again after this answer, so the server logs it with its trace.
+    return respond(request, Bug(N_("Something went wrong on our side. It was written to the log.")))
+
+
+class Bug(AppError):
+    """A failure of this program."""
+
+    status_code = 500
+    title = "Internal error"
