@@ -1,13 +1,14 @@
-// <local-time><time datetime="…">…</time></local-time>: the server's UTC in the reader's own zone.
-class LocalTime extends HTMLElement {
-  connectedCallback() {
-    const time = this.querySelector("time")
-    const instant = new Date(time?.dateTime)
-    if (!time || Number.isNaN(instant.getTime())) return
-    const language = document.documentElement.lang
+// The server writes instants in UTC; here they are shown in the reader's own zone.
+const form = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" })
+
+function localize(root) {
+  for (const time of root.querySelectorAll("time[datetime]:not([title])")) {
+    const instant = new Date(time.dateTime)
+    if (Number.isNaN(instant.getTime())) continue
     time.title = time.textContent
-    time.textContent = instant.toLocaleString(language, { dateStyle: "medium", timeStyle: "short" })
+    time.textContent = form.format(instant)
   }
 }
 
-customElements.define("local-time", LocalTime)
+localize(document)
+document.addEventListener("htmx:after:swap", () => localize(document))
