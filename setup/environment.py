@@ -22,7 +22,16 @@ UNFINISHED = VENV / "bunsen-unfinished"
 LOG = VENV / "bunsen-install.log"
 REQUIREMENTS = ROOT / "requirements"
 BASE, CUDA, CPU_TORCH = (REQUIREMENTS / f"{name}.txt" for name in ("base", "cuda", "torch-cpu"))
-PIP = [PYTHON, "-m", "pip", "install", "--no-deps", "--require-hashes", "--progress-bar", "off"]
+PIP = [
+    str(PYTHON),
+    "-m",
+    "pip",
+    "install",
+    "--no-deps",
+    "--require-hashes",
+    "--progress-bar",
+    "off",
+]
 PIP_INSTALL = [*PIP, "--only-binary", ":all:"]
 CPU_BYTES, CUDA_BYTES = 3 * 1024**3, 10 * 1024**3
 
@@ -111,7 +120,7 @@ def is_whole() -> bool:
     """An environment whose installation was killed may hold half a package: it is made anew."""
     if not PYTHON.exists() or UNFINISHED.exists():
         return False
-    probe = [PYTHON, "-c", "import pip"]
+    probe = [str(PYTHON), "-c", "import pip"]
     return subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
 
@@ -142,7 +151,7 @@ def install(name: str, lock: Path) -> None:
     UNFINISHED.touch()
     with Step(f"Installing {count} locked packages: {name}") as step:
         try:
-            run(step, [*PIP_INSTALL, "-r", lock], LOG, note)
+            run(step, [*PIP_INSTALL, "-r", str(lock)], LOG, note)
         except SetupFailed:
             UNFINISHED.unlink()  # pip failed in good order: what it installed is whole
             raise

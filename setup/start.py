@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from setup import environment, frontend
 from setup.environment import BASE, CUDA, PYTHON, ROOT
@@ -40,7 +41,7 @@ def prepare() -> None:
             frontend.make()
 
 
-def become(arguments: Sequence[str]) -> None:
+def become(arguments: Sequence[str]) -> NoReturn:
     """Replaces this process. Only the project is on the path, whatever folder a person stands in."""
     os.environ["PYTHONPATH"] = str(ROOT)
     os.environ["PYTHONSAFEPATH"] = "1"
