@@ -94,7 +94,7 @@ def environment() -> Environment:
     made.install_gettext_callables(  # type: ignore[attr-defined]
         translations.gettext, translations.ngettext, newstyle=True
     )
-    made.globals.update(static_url=static_url, dom_id=dom_id)
+    made.globals.update(static_url=static_url, dom_id=dom_id, sentence=i18n.sentence)
     made.filters.update(
         bytes=bytes_, duration=duration, number=number, moment=moment, told=i18n.told
     )

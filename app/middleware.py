@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import i18n
 from app.errors import AppError, Forbidden, TooLarge
+from app.headers import HEADERS
 from app.i18n import N_
 from app.problems import API, respond
 from app.settings import get_settings
@@ -20,20 +21,6 @@ from app.settings import get_settings
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 FORM_BYTES = 1 << 20
 UPLOADS = frozenset({"/datasets", "/api/v1/datasets"})
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; font-src 'self'; form-action 'self'; base-uri 'none'; "
-    "frame-ancestors 'none'; object-src 'none'"
-)
-HEADERS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
-    "Cache-Control": "no-store",
-}
 
 
 class Answer:
@@ -86,7 +73,11 @@ def body_limit(path: str) -> int:
 
 def _refusal(request: Request, limit: int) -> AppError | None:
     stated = request.headers.get("content-length", "0")
-    if not stated.isdecimal() or "\0" in request.url.path or b"%00" in request.scope["query_string"]:
+    if (
+        not stated.isdecimal()
+        or "\0" in request.url.path
+        or b"%00" in request.scope["query_string"]
+    ):
         return AppError(N_("The request could not be understood."))
     if int(stated) > limit:
         return TooLarge(N_("What you sent is larger than this address takes."))

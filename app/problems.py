@@ -5,6 +5,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -15,6 +16,7 @@ from starlette.responses import RedirectResponse, Response
 
 from app import errors
 from app.errors import AppError, FieldError, InvalidInput, NotFound, NotSignedIn
+from app.headers import HEADERS
 from app.html import render, wants_block
 from app.i18n import N_, gettext, sentence
 
@@ -94,8 +96,7 @@ def _to_login(request: Request) -> Response:
     if wants_block(request):
         return Response(status_code=401, headers={"HX-Redirect": "/login"})
     here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    target = request.url_for("login").include_query_params(next=here) if here != "/" else None
-    return RedirectResponse(f"{target.path}?{target.query}" if target else "/login", 303)
+    return RedirectResponse(f"/login?next={quote(here)}" if here != "/" else "/login", 303)
 
 
 def _page(request: Request, error: AppError, status: int) -> Response:
@@ -137,7 +138,9 @@ def _on_validation(request: Request, error: RequestValidationError) -> Response:
 
 
 def _on_database(request: Request, error: OperationalError) -> Response:
-    log.error("the database could not serve %s %s: %s", request.method, request.url.path, error.orig)
+    log.error(
+        "the database could not serve %s %s: %s", request.method, request.url.path, error.orig
+    )
     return respond(
         request, errors.Unavailable(N_("The database is busy. Nothing was changed; try again."))
     )
@@ -145,7 +148,10 @@ def _on_database(request: Request, error: OperationalError) -> Response:
 
 def _on_bug(request: Request, error: Exception) -> Response:
     # Starlette raises the error again after this answer, so the server logs it with its trace.
-    return respond(request, Bug(N_("Something went wrong on our side. It was written to the log.")))
+    # The answer passes by our middleware, so the headers are set here.
+    response = respond(request, Bug(N_("Something went wrong. The server's log has the details.")))
+    response.headers.update(HEADERS)
+    return response
 
 
 class Bug(AppError):
