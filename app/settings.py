@@ -45,6 +45,12 @@ class Settings(BaseSettings):
     stop_grace: timedelta = Field(
         default=timedelta(seconds=20), description="Time to save a checkpoint after SIGTERM."
     )
+    no_progress: timedelta = Field(
+        default=timedelta(minutes=15), description="A trainer silent for so long is stopped."
+    )
+    time_limit: timedelta = Field(
+        default=timedelta(hours=12), description="Longest time one attempt at a run may take."
+    )
     max_upload_bytes: int = Field(default=2 * 1024**3, ge=1, description="Size of one dataset.")
     max_waiting_per_person: int = Field(default=20, ge=1, description="Runs a student may queue.")
     min_free_bytes: int = Field(

@@ -26,6 +26,8 @@ class Device(Base):
     host: Mapped[str] = mapped_column(String(255))
     memory_bytes: Mapped[int] = mapped_column(BigInteger)
     slots: Mapped[int]
+    # Whether its worker is up and warm; a worker says so, and takes it back when it stops.
+    ready: Mapped[bool] = mapped_column(default=False)
     state: Mapped[DeviceState] = mapped_column(stored_enum(DeviceState))
     state_reason: Mapped[str] = mapped_column(String(200), default="")
     pid: Mapped[int] = mapped_column(default=0)

@@ -168,7 +168,8 @@ class MetricLatest(Base):
     run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"), primary_key=True)
     key: Mapped[str] = mapped_column(String(120), primary_key=True)
     step: Mapped[int] = mapped_column(BigInteger)
-    value: Mapped[float] = mapped_column(Float(53))
+    # None is not-a-number, which SQLite cannot keep in a column.
+    value: Mapped[float | None] = mapped_column(Float(53))
     first: Mapped[float | None] = mapped_column(Float(53))
     minimum: Mapped[float | None] = mapped_column(Float(53))
     maximum: Mapped[float | None] = mapped_column(Float(53))

@@ -46,6 +46,7 @@ def upgrade() -> None:
         sa.Column("host", sa.String(length=255), nullable=False),
         sa.Column("memory_bytes", sa.BigInteger(), nullable=False),
         sa.Column("slots", sa.Integer(), nullable=False),
+        sa.Column("ready", sa.Boolean(), nullable=False),
         sa.Column(
             "state",
             sa.String(length=32),
@@ -383,7 +384,7 @@ def upgrade() -> None:
         sa.Column("run_id", sa.Uuid(), nullable=False),
         sa.Column("key", sa.String(length=120), nullable=False),
         sa.Column("step", sa.BigInteger(), nullable=False),
-        sa.Column("value", sa.Float(precision=53), nullable=False),
+        sa.Column("value", sa.Float(precision=53), nullable=True),
         sa.Column("first", sa.Float(precision=53), nullable=True),
         sa.Column("minimum", sa.Float(precision=53), nullable=True),
         sa.Column("maximum", sa.Float(precision=53), nullable=True),

@@ -1,0 +1,1 @@
+"""Who did what that others should be able to see later."""

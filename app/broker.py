@@ -1,0 +1,105 @@
+"""The bell: a Celery message that tells a device's worker to look at a run.
+
+It carries `(run_id, attempt)` and nothing else. It may be lost, late or delivered ten
+times: the database row is the truth, and the housekeeper rings again. Importing this
+module does not import Celery; the first ring does.
+"""
+
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TookTooLong
+from functools import cache
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from app.settings import get_settings
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+log = logging.getLogger(__name__)
+TASK = "bunsen.attempt"
+# What a submitter may wait for the broker at most. A broker that hangs keeps the one ringing
+# thread busy for a few seconds; until then further bells count as missed at once.
+PATIENCE_SECONDS = 0.5
+
+# Early acknowledgement and no results: late ones were seen to run a task twice, or to call
+# a finished one failed. No remote control, no events: nothing here uses them.
+SETTINGS = {
+    "task_acks_late": False,
+    "task_ignore_result": True,
+    "result_backend": None,
+    "task_serializer": "json",
+    "accept_content": ["json"],
+    "event_serializer": "json",
+    "worker_prefetch_multiplier": 1,
+    "worker_enable_remote_control": False,
+    "worker_send_task_events": False,
+    "worker_hijack_root_logger": False,
+    "worker_cancel_long_running_tasks_on_connection_loss": False,
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    "broker_connection_timeout": 2,
+    "broker_transport_options": {
+        "global_keyprefix": "bunsen:",
+        "socket_timeout": 5,
+        "socket_connect_timeout": 1,
+        "socket_keepalive": True,
+    },
+    "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_max": 0.1},
+}
+
+
+def make_app(url: str) -> "Celery":
+    """A Celery application with the settings that our promises need."""
+    from celery import Celery
+
+    app = Celery("bunsen", broker=url, set_as_current=False)
+    app.conf.update(SETTINGS)
+    return app
+
+
+@cache
+def celery_app() -> "Celery":
+    """The application of this process, for the broker of the settings."""
+    return make_app(get_settings().celery_broker_url)
+
+
+def queue_name(device: str) -> str:
+    """The Celery queue that a device's worker listens to."""
+    return f"device.{device}"
+
+
+def ring(run_id: UUID, attempt: int, device: str) -> bool:
+    """Tell the device's worker about an attempt; False when the bell was missed.
+
+    Never raises and never takes longer than `PATIENCE_SECONDS`.
+    """
+    if _ringing and not _ringing[-1].done():
+        return False
+    future = _ringer().submit(_publish, run_id, attempt, device)
+    _ringing[:] = [future]
+    try:
+        return future.result(timeout=PATIENCE_SECONDS)
+    except TookTooLong:
+        log.warning("bell missed: the broker does not answer; run %s rings again", run_id)
+        return False
+
+
+_ringing: list[Future[bool]] = []
+
+
+@cache
+def _ringer() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="bell")
+
+
+def _publish(run_id: UUID, attempt: int, device: str) -> bool:
+    from kombu.exceptions import OperationalError
+
+    try:
+        celery_app().send_task(TASK, args=[str(run_id), attempt], queue=queue_name(device))
+    except (OperationalError, OSError) as error:
+        log.warning("bell missed: %s; run %s rings again", error, run_id)
+        return False
+    return True

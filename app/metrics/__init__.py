@@ -1,0 +1,1 @@
+"""What runs measured: packed storage and downsampling."""

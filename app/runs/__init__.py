@@ -1,0 +1,1 @@
+"""Runs: how they are submitted, queued, carried out and found."""

@@ -1,0 +1,347 @@
+"""The states of a run. Every change is one guarded UPDATE, fenced by the attempt's number.
+
+Of two racing callers exactly one finds its guard true. Whoever comes late learns it from
+`StaleAttempt` or `IllegalTransition` and writes nothing. Each change appends a `state`
+event in the same transaction, so that pages see every step in order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, func, insert, null, select, update
+from sqlalchemy.orm import Session
+
+from app import clock
+from app.access import Action, require
+from app.audit.record import record
+from app.errors import Conflict
+from app.i18n import N_
+from app.models import Attempt, Run, RunEvent, RunState, User
+from app.runs.queries import get_run
+from labs.contract import Cause
+
+Json = dict[str, Any]
+Guard = Sequence[ColumnElement[bool]]
+SAME_CAUSE_LIMIT = 3
+# These say nothing against the run: somebody else needed the device.
+BLAMELESS = frozenset({Cause.PREEMPTED, Cause.DRAINED})
+
+
+class IllegalTransition(Conflict):
+    """The run is not, or no longer, in a state from which this change is possible."""
+
+
+class StaleAttempt(Conflict):
+    """The attempt that writes is over; another one, or none, owns the run now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What people have asked of a running run."""
+
+    cancel: bool
+    preempt: bool
+
+
+def reason_of(message: str, **values: Any) -> Json:
+    """A sentence to store: a template and its values, put together where it is shown."""
+    return {"message": message, "values": values}
+
+
+def insert_queued(session: Session, run: Run) -> None:
+    """Add a new run to the queue."""
+    run.state = RunState.QUEUED
+    run.event_count = 0
+    session.add(run)
+    session.flush()
+    append_events(session, run.id, 0, [("state", _state_payload(run))])
+
+
+def assign(session: Session, run_id: UUID, device: str, reason: Json) -> int:
+    """Give a waiting run to a device, as a new attempt; returns the attempt's number."""
+    now = clock.now()
+    run = _move(
+        session,
+        run_id,
+        RunState.ASSIGNED,
+        [Run.state == RunState.QUEUED],
+        attempt=Run.attempt + 1,
+        device=device,
+        reason=reason,
+        assigned_at=now,
+        position=None,
+        expected_start=None,
+    )
+    session.add(
+        Attempt(
+            run_id=run_id,
+            number=run.attempt,
+            device=device,
+            assigned_at=now,
+            heartbeat_at=now,
+            events_offset=_offset_so_far(session, run_id),
+        )
+    )
+    session.flush()
+    return run.attempt
+
+
+def claim(session: Session, run_id: UUID, attempt: int, device: str) -> Run:
+    """Start an assigned run on its device; exactly one caller succeeds for each attempt."""
+    now = clock.now()
+    guard = [Run.state == RunState.ASSIGNED, Run.attempt == attempt, Run.device == device]
+    run = _move(
+        session,
+        run_id,
+        RunState.RUNNING,
+        guard,
+        StaleAttempt,
+        started_at=func.coalesce(Run.started_at, now),
+        reason=null(),
+        cause=None,
+        preempt_requested_at=None,
+    )
+    session.execute(
+        update(Attempt)
+        .where(Attempt.run_id == run_id, Attempt.number == attempt)
+        .values(started_at=now, heartbeat=Attempt.heartbeat + 1, heartbeat_at=now)
+    )
+    return run
+
+
+def renew(session: Session, run_id: UUID, attempt: int, **changes: Any) -> Wishes:
+    """Prove that this attempt still owns the run, note its progress, renew its lease.
+
+    Every transaction of a supervisor begins with this: the UPDATE locks the row, so
+    nothing of a superseded attempt can follow it.
+
+    Raises:
+        StaleAttempt: If the run is over, waits again, or is in a later attempt.
+    """
+    guard = [Run.attempt == attempt, Run.state == RunState.RUNNING]
+    wishes = _fence(session, run_id, attempt, guard, **changes)
+    session.execute(
+        update(Attempt)
+        .where(Attempt.run_id == run_id, Attempt.number == attempt)
+        .values(heartbeat=Attempt.heartbeat + 1, heartbeat_at=clock.now())
+        .execution_options(synchronize_session=False)
+    )
+    return wishes
+
+
+def finish(
+    session: Session,
+    run_id: UUID,
+    attempt: int,
+    outcome: RunState,
+    cause: Cause | None = None,
+    reason: Json | None = None,
+) -> None:
+    """End a run for good, under the attempt that carried it out."""
+    assert outcome.is_over, f"{outcome} is not an end"
+    _move(
+        session,
+        run_id,
+        outcome,
+        _owned_by(attempt),
+        StaleAttempt,
+        cause=cause,
+        reason=reason or null(),
+        finished_at=clock.now(),
+    )
+    _close_attempt(session, run_id, attempt, outcome.value, cause, reason)
+
+
+def requeue(
+    session: Session, run_id: UUID, attempt: int, cause: Cause, reason: Json | None = None
+) -> RunState:
+    """Give a run back to the queue, at its old place, to resume in a new attempt.
+
+    A run that somebody asked to cancel is cancelled instead; one that ended the same way
+    three times is held for a person to look at. Returns the state it is in now.
+    """
+    now = clock.now()
+    asked = _fence(session, run_id, attempt, _owned_by(attempt)).cancel
+    _close_attempt(session, run_id, attempt, "requeued", cause, reason)
+    guard = _owned_by(attempt)
+    if asked:
+        _move(
+            session, run_id, RunState.CANCELLED, guard, StaleAttempt,
+            cause=Cause.CANCELLED, reason=null(), finished_at=now,
+        )  # fmt: skip
+        return RunState.CANCELLED
+    if _failed_alike(session, run_id, cause) >= SAME_CAUSE_LIMIT:
+        held = reason_of(
+            N_("Stopped {count} times in the same way. Somebody must look before it runs again."),
+            count=SAME_CAUSE_LIMIT,
+        )
+        _move(session, run_id, RunState.HELD, guard, StaleAttempt, cause=cause, reason=held)
+        return RunState.HELD
+    _move(
+        session, run_id, RunState.QUEUED, guard, StaleAttempt,
+        device=None, cause=cause, reason=reason or null(), preempt_requested_at=None,
+    )  # fmt: skip
+    return RunState.QUEUED
+
+
+def request_cancel(session: Session, run_id: UUID, actor: User) -> RunState:
+    """Cancel at once what is not running; ask the supervisor to stop what is.
+
+    Returns the state the run is in now: `cancelled`, or `running` until its process is gone.
+
+    Raises:
+        Conflict: If the run is already over.
+    """
+    run = get_run(session, actor, run_id)
+    require(actor, Action.CANCEL_RUN, run.owner_id)
+    if actor.id != run.owner_id:
+        record(session, actor, "cancel_run", str(run_id), owner=str(run.owner_id))
+    asked: Json = {"cancel_requested_at": clock.now(), "cancel_requested_by_id": actor.id}
+    if _cancel_unstarted(session, run_id, asked):
+        return RunState.CANCELLED
+    found = session.scalar(
+        update(Run)
+        .where(Run.id == run_id, Run.state == RunState.RUNNING)
+        .values(asked)
+        .returning(Run.state)
+    )
+    if found is None:
+        raise Conflict(N_("This run is already over."))
+    return RunState.RUNNING
+
+
+def release_held(session: Session, run_id: UUID, actor: User) -> None:
+    """Let a held run try again, at its old place in the queue."""
+    run = get_run(session, actor, run_id)
+    require(actor, Action.RELEASE_RUN, run.owner_id)
+    _move(
+        session, run_id, RunState.QUEUED, [Run.state == RunState.HELD],
+        device=None, cause=None, reason=null(),
+    )  # fmt: skip
+    record(session, actor, "release_run", str(run_id), owner=str(run.owner_id))
+
+
+def append_events(
+    session: Session, run_id: UUID, attempt: int, events: Sequence[tuple[str, Json]]
+) -> None:
+    """Append what a run showed or became, numbered without gaps within the run."""
+    if not events:
+        return
+    last = session.scalar(
+        update(Run)
+        .where(Run.id == run_id)
+        .values(event_count=Run.event_count + len(events))
+        .returning(Run.event_count)
+        .execution_options(synchronize_session=False)
+    )
+    assert last is not None, f"there is no run {run_id}"
+    _insert_events(session, run_id, attempt, last - len(events) + 1, events)
+
+
+def _move(
+    session: Session,
+    run_id: UUID,
+    target: RunState,
+    guard: Guard,
+    refusal: type[Conflict] = IllegalTransition,
+    **changes: Any,
+) -> Run:
+    statement = (
+        update(Run)
+        .where(Run.id == run_id, *guard)
+        .values(state=target, event_count=Run.event_count + 1, **changes)
+        .returning(Run)
+        .execution_options(populate_existing=True, synchronize_session=False)
+    )
+    run = session.scalar(statement)
+    if run is None:
+        raise refusal(N_("This run can no longer become {state}."), state=target.value)
+    _insert_events(session, run_id, run.attempt, run.event_count, [("state", _state_payload(run))])
+    return run
+
+
+def _fence(session: Session, run_id: UUID, attempt: int, guard: Guard, **changes: Any) -> Wishes:
+    row = session.execute(
+        update(Run)
+        .where(Run.id == run_id, *guard)
+        .values(changes or {"attempt": attempt})
+        .returning(Run.cancel_requested_at, Run.preempt_requested_at)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    if row is None:
+        raise StaleAttempt("Attempt {attempt} no longer owns this run.", attempt=attempt)
+    return Wishes(cancel=row[0] is not None, preempt=row[1] is not None)
+
+
+def _owned_by(attempt: int) -> Guard:
+    return [Run.attempt == attempt, Run.state.in_([RunState.ASSIGNED, RunState.RUNNING])]
+
+
+def _cancel_unstarted(session: Session, run_id: UUID, asked: Json) -> bool:
+    waiting = [RunState.QUEUED, RunState.ASSIGNED, RunState.HELD]
+    try:
+        run = _move(
+            session, run_id, RunState.CANCELLED, [Run.state.in_(waiting)],
+            cause=Cause.CANCELLED, reason=null(), position=None, expected_start=None,
+            finished_at=clock.now(), **asked,
+        )  # fmt: skip
+    except IllegalTransition:
+        return False
+    _close_attempt(session, run_id, run.attempt, RunState.CANCELLED.value, Cause.CANCELLED, None)
+    return True
+
+
+def _close_attempt(
+    session: Session,
+    run_id: UUID,
+    attempt: int,
+    outcome: str,
+    cause: Cause | None,
+    reason: Json | None,
+) -> None:
+    row = session.get(Attempt, (run_id, attempt), populate_existing=True)
+    if row is None or row.finished_at is not None:
+        return
+    row.finished_at = clock.now()
+    row.outcome, row.cause, row.reason = outcome, cause, reason
+    if row.started_at is not None:
+        row.device_seconds = (row.finished_at - row.started_at).total_seconds()
+    session.flush()
+
+
+def _failed_alike(session: Session, run_id: UUID, cause: Cause) -> int:
+    if cause in BLAMELESS:
+        return 0
+    alike = select(func.count()).where(
+        Attempt.run_id == run_id, Attempt.cause == cause, Attempt.started_at.is_not(None)
+    )
+    return session.scalar(alike) or 0
+
+
+def _offset_so_far(session: Session, run_id: UUID) -> int:
+    """What earlier attempts brought into the database; the rest of the file is still to read."""
+    latest = select(func.max(Attempt.events_offset)).where(Attempt.run_id == run_id)
+    return session.scalar(latest) or 0
+
+
+def _state_payload(run: Run) -> Json:
+    return {
+        "state": run.state.value,
+        "attempt": run.attempt,
+        "device": run.device,
+        "cause": run.cause,
+        "reason": run.reason,
+    }
+
+
+def _insert_events(
+    session: Session, run_id: UUID, attempt: int, first: int, events: Sequence[tuple[str, Json]]
+) -> None:
+    now = clock.now()
+    rows = [
+        {"run_id": run_id, "seq": seq, "attempt": attempt, "kind": kind, "at": now, "payload": body}
+        for seq, (kind, body) in enumerate(events, start=first)
+    ]
+    session.execute(insert(RunEvent), rows)
