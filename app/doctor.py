@@ -20,8 +20,6 @@ from app.machine import find_gpus, redis_binary, torch_is_cuda_build
 from app.settings import ROOT, Settings, get_settings
 from setup.testing import find_browser
 
-WAL_RESET_FIXED = (3, 51, 3)
-WAL_RESET_BACKPORTS = {(3, 44): 6, (3, 50): 7}
 LITTLE_SPACE_BYTES = 5 * 1024**3
 OK, NOTE, MISSING = "ok", "note", "missing"
 
@@ -74,8 +72,7 @@ def check_gpus() -> Iterator[Finding]:
 
 def check_sqlite() -> Iterator[Finding]:
     version = sqlite3.sqlite_version_info
-    backport = WAL_RESET_BACKPORTS.get(version[:2])
-    if version >= WAL_RESET_FIXED or (backport is not None and version[2] >= backport):
+    if (3, 51, 3) <= version < (3, 52) or version >= (3, 53):
         yield Finding(OK, "SQLite", sqlite3.sqlite_version)
         return
     yield Finding(

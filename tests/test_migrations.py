@@ -1,5 +1,7 @@
 """The migrations make exactly the tables of the models, up and down, on both databases."""
 
+from collections.abc import Iterator
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -12,10 +14,13 @@ from app.models import Base
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def empty_engine(request: pytest.FixtureRequest, tmp_path: object) -> Engine:
+def empty_engine(request: pytest.FixtureRequest, tmp_path: object) -> Iterator[Engine]:
     if request.param == "sqlite":
-        return make_engine(f"sqlite:///{tmp_path}/empty.db")
-    return make_engine(request.getfixturevalue("empty_postgres_url"))
+        engine = make_engine(f"sqlite:///{tmp_path}/empty.db")
+    else:
+        engine = make_engine(request.getfixturevalue("empty_postgres_url"))
+    yield engine
+    engine.dispose()
 
 
 def test_up_down_up_leaves_the_tables_of_the_models(empty_engine: Engine) -> None:

@@ -1,0 +1,1 @@
+"""Servers, a browser and rows for the tests."""
