@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 from uuid import UUID
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -26,7 +26,7 @@ BYTE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 class Context(Protocol):
     """The dataclass of a page; each field is a name in its template."""
 
-    __dataclass_fields__: Any
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
 
 def render(
@@ -104,7 +104,7 @@ def environment() -> Environment:
 def dom_id(thing: object, part: str = "") -> str:
     """`run-3f2a…-state`: the id of an element that shows a part of a thing."""
     kind = type(thing).__name__.lower()
-    key: UUID | str = getattr(thing, "id", None) or getattr(thing, "name", "")
+    key = getattr(thing, "id", None) or getattr(thing, "name", "")
     return "-".join(filter(None, (kind, str(key), part)))
 
 

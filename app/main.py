@@ -2,13 +2,18 @@
 
 import importlib
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.util import find_spec
 
+from anyio.to_thread import run_sync
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from app import problems
 from app.assets import STATIC_DIR, VersionedFiles
+from app.database import transaction
+from app.library.register import sync_bundled
 from app.middleware import Answer, Ask, HideTokens
 
 ROUTERS = (
@@ -16,8 +21,9 @@ ROUTERS = (
     "app.catalogue.routes",
     "app.runs.routes",
     "app.runs.stream",
-    "app.runs.queue",
+    "app.queue.routes",
     "app.compare.routes",
+    "app.help.routes",
     "app.datasets.routes",
     "app.library.routes",
     "app.accounts.routes",
@@ -37,6 +43,7 @@ def create_app() -> FastAPI:
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        lifespan=_lifespan,
         middleware=[Middleware(Answer), Middleware(Ask)],
     )
     problems.register(app)
@@ -46,6 +53,17 @@ def create_app() -> FastAPI:
     app.mount("/static", VersionedFiles(STATIC_DIR), name="static")
     logging.getLogger("uvicorn.access").addFilter(HideTokens())
     return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    await run_sync(_register_bundled)
+    yield
+
+
+def _register_bundled() -> None:
+    with transaction() as session:
+        sync_bundled(session)
 
 
 def _exists(name: str) -> bool:
