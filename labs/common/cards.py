@@ -1,0 +1,76 @@
+"""Model cards: where a model comes from, how it was made, what was measured."""
+
+import json
+from pathlib import Path
+
+from labs.contract import Json, Lab, LabContext, Params
+from labs.datasets import fingerprint
+
+CARD = """---
+base_model: {base}
+library_name: {library}
+pipeline_tag: text-generation
+tags:
+- bunsen
+- {slug}
+---
+
+# {base}, after the lab “{title}”
+
+{summary}
+
+| | |
+|---|---|
+| Base model | {base} |
+| Dataset | {dataset} |
+| Data, sha256 | `{sha256}` |
+| Seed | {seed} |
+| Device | {device} |
+
+## Measured
+
+One run with one seed; greedy decoding on rows that were not trained on.
+
+{results}
+
+## Parameters
+
+```json
+{params}
+```
+
+## Sources
+
+{sources}
+"""
+
+
+def write_card(
+    folder: Path, lab: Lab, params: Params, run: LabContext, results: Json, library: str
+) -> None:
+    """Write README.md beside the weights."""
+    sources = (f"- {s.authors} ({s.year}). {s.title}. arXiv:{s.arxiv}" for s in lab.sources)
+    card = CARD.format(
+        base=run.base_model.name,
+        library=library,
+        slug=lab.slug,
+        title=lab.title,
+        summary=lab.summary,
+        dataset=run.dataset.name,
+        sha256=fingerprint(run.dataset),
+        seed=run.seed,
+        device=run.device,
+        results=_results(results),
+        params=json.dumps(params.model_dump(mode="json"), indent=1, ensure_ascii=False),
+        sources="\n".join(sources),
+    )
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _results(results: Json) -> str:
+    rows = (f"| {key} | {_shown(value)} |" for key, value in results.items() if value is not None)
+    return "\n".join(["| what | value |", "|---|---|", *rows])
+
+
+def _shown(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

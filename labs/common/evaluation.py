@@ -1,0 +1,89 @@
+"""Loss, perplexity and exact answers on rows that were not learned."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from labs.common.batches import collate
+from labs.common.data import Prepared, Question
+from labs.common.formatting import Encoded
+from labs.common.generation import answers, same_answer
+from labs.common.loading import pad_id
+from labs.common.loss import answer_loss, autocast, count_targets
+
+EVALUATION_BATCH = 32
+# Room for a model that answers at more length than asked.
+SPARE_TOKENS = 4
+
+
+def mean_loss(
+    model: nn.Module,
+    rows: Sequence[Encoded],
+    pad: int,
+    device: str,
+    precision: str = "fp32",
+    batch_size: int = EVALUATION_BATCH,
+) -> float:
+    """Nats per target token over all rows: total loss by total tokens, not a mean of means."""
+    model.eval()
+    total, tokens = 0.0, 0
+    # Rows of like length stand together; the sum does not depend on the order.
+    ordered = sorted(rows, key=lambda row: len(row.ids))
+    with torch.inference_mode(), autocast(precision, device):
+        for start in range(0, len(ordered), batch_size):
+            batch = collate(ordered[start : start + batch_size], pad, device)
+            total += float(answer_loss(model, batch))
+            tokens += count_targets(batch)
+    return total / tokens
+
+
+def perplexity(loss: float) -> float:
+    """e to the loss; infinite where that is too large for a float."""
+    return math.exp(loss) if loss < 709 else math.inf
+
+
+def ask(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    questions: Sequence[Question],
+    device: str,
+    precision: str = "fp32",
+) -> list[str]:
+    """The model's answers, each cut a little beyond the longest expected one."""
+    longest = max(question.answer_tokens for question in questions) + SPARE_TOKENS
+    with autocast(precision, device):
+        return answers(model, tokenizer, [q.prompt for q in questions], longest, device)
+
+
+def accuracy(found: Sequence[str], questions: Sequence[Question]) -> float:
+    """Share of answers that are exactly right."""
+    pairs = zip(found, questions, strict=True)
+    right = sum(same_answer(answer, question.example.answer) for answer, question in pairs)
+    return right / len(questions)
+
+
+def evaluate(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    data: Prepared,
+    device: str,
+    precision: str = "fp32",
+) -> dict[str, float]:
+    """What is logged at each evaluation, from the validation split."""
+    loss = mean_loss(model, data.validation, pad_id(tokenizer), device, precision)
+    values = {"eval/loss": loss, "eval/perplexity": perplexity(loss)}
+    if data.matches_answers and data.questions:
+        found = ask(model, tokenizer, data.questions, device, precision)
+        values["eval/accuracy"] = accuracy(found, data.questions)
+    return values
+
+
+def commonest_answer_share(questions: Sequence[Question], train: Sequence[str]) -> float:
+    """The trivial answer: always say what was said most often in training."""
+    commonest, _ = Counter(train).most_common(1)[0]
+    right = sum(same_answer(commonest, question.example.answer) for question in questions)
+    return right / len(questions)

@@ -1,0 +1,52 @@
+"""Greedy answers, many prompts at a time."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from labs.common.batches import pad_left
+from labs.common.loading import end_ids, pad_id
+
+GENERATION_BATCH = 64
+
+
+def answers(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    device: str,
+    check: Callable[[], None] = lambda: None,
+) -> list[str]:
+    """The greedy answer to each prompt, without its end token.
+
+    Args:
+        model: A causal language model, or one wrapped by peft.
+        tokenizer: Its tokenizer.
+        prompts: Token ids, as `formatting.encode_prompt` makes them.
+        max_new_tokens: Where an answer is cut if the model does not end it.
+        device: Where the model is.
+        check: Called before each batch; may raise to stop.
+    """
+    config = GenerationConfig(
+        do_sample=False,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=end_ids(model, tokenizer),
+        pad_token_id=pad_id(tokenizer),
+    )
+    model.eval()
+    found: list[str] = []
+    for start in range(0, len(prompts), GENERATION_BATCH):
+        check()
+        batch = pad_left(prompts[start : start + GENERATION_BATCH], pad_id(tokenizer), device)
+        with torch.inference_mode():
+            ids = model.generate(**batch, generation_config=config)
+        new = ids[:, batch["input_ids"].shape[1] :]
+        found += tokenizer.batch_decode(new, skip_special_tokens=True)
+    return [answer.strip() for answer in found]
+
+
+def same_answer(found: str, expected: str) -> bool:
+    """Whether two answers say the same, white space aside."""
+    return found.split() == expected.split()

@@ -1,0 +1,88 @@
+"""How long answers take: one prompt at a time, after a warm-up, the device waited for."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from labs.common.memory import synchronize
+
+GENERATIONS = 100
+WARMUP = 5
+NEW_TOKENS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Times of generations of equal length, in seconds."""
+
+    generations: int
+    new_tokens: int
+    mean: float
+    p50: float
+    p95: float
+    p99: float
+    first_token: float
+    tokens_per_second: float
+
+    def metrics(self) -> dict[str, float]:
+        """The same as metric points."""
+        return {
+            "latency/mean_seconds": self.mean,
+            "latency/p50_seconds": self.p50,
+            "latency/p95_seconds": self.p95,
+            "latency/p99_seconds": self.p99,
+            "latency/first_token_seconds": self.first_token,
+            "throughput/generated_tokens_per_second": self.tokens_per_second,
+        }
+
+
+def measure_latency(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    device: str,
+    check: Callable[[], None] = lambda: None,
+) -> Latency:
+    """Generate `GENERATIONS` times over the prompts in turn, always `NEW_TOKENS` tokens.
+
+    The end token does not stop these generations: times of different lengths could not be
+    compared. The first `WARMUP` are not counted.
+    """
+    model.eval()
+    times: list[tuple[float, float]] = []
+    for i in range(WARMUP + GENERATIONS):
+        check()
+        ids = torch.tensor([prompts[i % len(prompts)]], device=device)
+        times.append(_time_generation(model, ids, device))
+    counted = times[WARMUP:]
+    totals = torch.tensor([total for _, total in counted], dtype=torch.float64)
+    p50, p95, p99 = torch.quantile(totals, torch.tensor([0.5, 0.95, 0.99], dtype=torch.float64))
+    return Latency(
+        generations=GENERATIONS,
+        new_tokens=NEW_TOKENS,
+        mean=float(totals.mean()),
+        p50=float(p50),
+        p95=float(p95),
+        p99=float(p99),
+        first_token=sum(first for first, _ in counted) / len(counted),
+        tokens_per_second=NEW_TOKENS * len(counted) / float(totals.sum()),
+    )
+
+
+@torch.inference_mode()
+def _time_generation(model: PreTrainedModel, ids: Tensor, device: str) -> tuple[float, float]:
+    """Seconds to the first token and to the last."""
+    synchronize(device)
+    started = time.perf_counter()
+    output = model(input_ids=ids, use_cache=True)
+    token = output.logits[:, -1:].argmax(-1)
+    synchronize(device)
+    first = time.perf_counter() - started
+    for _ in range(NEW_TOKENS - 1):
+        output = model(input_ids=token, past_key_values=output.past_key_values, use_cache=True)
+        token = output.logits[:, -1:].argmax(-1)
+    synchronize(device)
+    return first, time.perf_counter() - started

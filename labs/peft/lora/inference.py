@@ -1,0 +1,105 @@
+"""Inference: the same prompts through base and tuned model, one in memory at a time."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from labs.common.artifacts import require_artifact
+from labs.common.data import Prepared, prepare
+from labs.common.evaluation import accuracy, ask, mean_loss, perplexity
+from labs.common.latency import Latency, measure_latency
+from labs.common.loading import load_tokenizer, pad_id
+from labs.common.memory import peak_bytes, release, reset_peak
+from labs.common.seeding import seed_everything
+from labs.common.showing import show_latency, show_side_by_side
+from labs.contract import Column, Json, LabContext
+from labs.peft.lora.model import load_base, load_tuned
+from labs.peft.lora.spec import LoraParams
+
+LATENCY_PROMPTS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """What one model did on the test split."""
+
+    loss: float
+    answers: list[str]
+    accuracy: float | None
+    latency: Latency
+    peak_bytes: int
+
+
+def inference(params: LoraParams, run: LabContext) -> Json:
+    """Judge base and tuned model on the test split, which nothing was chosen by.
+
+    Reads the artifact `adapter`. Leaves answers side by side, loss and accuracy of both,
+    and latency over 100 generations after a warm-up.
+    """
+    adapter = require_artifact(run, "adapter", "train")
+    tokenizer = load_tokenizer(run.base_model)
+    data = prepare(run.dataset, tokenizer, params.max_length)
+    base = _judge(params, run, tokenizer, data, None)
+    run.progress(1, 2, "the tuned model answers")
+    tuned = _judge(params, run, tokenizer, data, adapter)
+    run.progress(2, 2, "done")
+
+    arms = {"Base": base, "Tuned": tuned}
+    _show_quality(run, arms)
+    if data.test_questions:
+        show_side_by_side(run, data.test_questions, base.answers, tuned.answers)
+    show_latency(
+        run, {n: a.latency for n, a in arms.items()}, {n: a.peak_bytes for n, a in arms.items()}
+    )
+    step = int(run.result("train").get("steps", 0))
+    accuracies = {"test/accuracy": tuned.accuracy, "test/base_accuracy": base.accuracy}
+    measured = {key: value for key, value in accuracies.items() if value is not None}
+    run.log(step, {**measured, **tuned.latency.metrics()})
+    return {
+        **accuracies,
+        "test/loss": tuned.loss,
+        "test/base_loss": base.loss,
+        **tuned.latency.metrics(),
+    }
+
+
+def _judge(
+    params: LoraParams,
+    run: LabContext,
+    tokenizer: PreTrainedTokenizerBase,
+    data: Prepared,
+    adapter: Path | None,
+) -> Arm:
+    """Load one model, ask it everything, and let go of it."""
+    reset_peak(run.device)
+    seed_everything(run.seed)
+    model: PreTrainedModel = load_base(params, run)
+    if adapter is not None:
+        model = load_tuned(model, adapter)
+    found: list[str] = []
+    if data.test_questions:
+        found = ask(model, tokenizer, data.test_questions, run.device, params.precision)
+    run.check_stop()
+    prompts = [row.ids[: max(1, row.prompt_length)] for row in data.test[:LATENCY_PROMPTS]]
+    arm = Arm(
+        loss=mean_loss(model, data.test, pad_id(tokenizer), run.device, params.precision),
+        answers=found,
+        accuracy=accuracy(found, data.test_questions) if data.matches_answers else None,
+        latency=measure_latency(model, prompts, run.device, run.check_stop),
+        peak_bytes=peak_bytes(run.device),
+    )
+    del model
+    release(run.device)
+    return arm
+
+
+def _show_quality(run: LabContext, arms: dict[str, Arm]) -> None:
+    columns = [
+        Column("model", "Model"),
+        Column("loss", "Loss", "nats per target token"),
+        Column("perplexity", "Perplexity"),
+        Column("accuracy", "Exact answers", "fraction"),
+    ]
+    rows = [[name, arm.loss, perplexity(arm.loss), arm.accuracy] for name, arm in arms.items()]
+    run.table("quality", "Test split: before and after", columns, rows)

@@ -1,0 +1,142 @@
+"""A run directory as the `LabContext` of its stages. Imports no torch."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from labs.contract import Column, Json, Stopped
+from labs.events import EventLog
+from labs.published import is_whole, publishing, read_manifest, sweep
+from labs.runspec import RunSpec
+
+CHECKPOINTS_KEPT = 2
+
+
+class DirectoryContext:
+    """Carries what a stage says into the run directory."""
+
+    def __init__(
+        self, run_dir: Path, spec: RunSpec, events: EventLog, stopping: Callable[[], bool]
+    ) -> None:
+        self.run_dir = run_dir
+        self.seed = spec.seed
+        self.attempt = spec.attempt
+        self.device = spec.device
+        self.base_model = Path(spec.base_model.path)
+        self.dataset = Path(spec.dataset.path)
+        self.stage = ""
+        self._spec = spec
+        self._events = events
+        self._stopping = stopping
+        for folder in ("stages", "checkpoints", "artifacts"):
+            (run_dir / folder).mkdir(parents=True, exist_ok=True)
+            sweep(run_dir / folder)
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        numbers = {key: float(value) for key, value in values.items()}
+        self._events.write("metrics", step=step, values=numbers)
+
+    def progress(self, done: float, total: float, note: str = "") -> None:
+        self._events.progress(self.stage, done, total, note)
+
+    def table(
+        self, name: str, title: str, columns: Sequence[Column], rows: Sequence[Sequence[Any]]
+    ) -> None:
+        shown = [asdict(column) for column in columns]
+        self._events.write("table", name=name, title=title, columns=shown, rows=rows)
+
+    def samples(
+        self, name: str, title: str, columns: Sequence[Column], rows: Sequence[Json]
+    ) -> None:
+        shown = [asdict(column) for column in columns]
+        self._events.write("samples", name=name, title=title, columns=shown, rows=rows)
+
+    def heatmap(
+        self,
+        name: str,
+        title: str,
+        x: Sequence[str],
+        y: Sequence[str],
+        values: Sequence[Sequence[float]],
+        unit: str = "",
+    ) -> None:
+        self._events.write("heatmap", name=name, title=title, x=x, y=y, values=values, unit=unit)
+
+    @contextmanager
+    def artifact(self, name: str, kind: str, step: int = 0) -> Iterator[Path]:
+        target = self.run_dir / "artifacts" / name
+        facts = {"name": name, "kind": kind, "step": step, "attempt": self.attempt}
+        with publishing(target, facts) as folder:
+            yield folder
+        manifest = read_manifest(target)
+        assert manifest is not None, f"{target} was published without a manifest"
+        self._events.write(
+            "artifact",
+            name=name,
+            artifact_kind=kind,
+            path=f"artifacts/{name}",
+            bytes=manifest["bytes"],
+            sha256=manifest["sha256"],
+            step=step,
+        )
+        self._events.sync()
+
+    def checkpoint(self, step: int, save: Callable[[Path], None]) -> None:
+        # Metrics up to this step must not be lost while the checkpoint is kept.
+        self._events.sync()
+        name = f"step-{step:08d}"
+        facts = {"name": name, "kind": "checkpoint", "step": step, "attempt": self.attempt}
+        with publishing(self.run_dir / "checkpoints" / name, facts) as folder:
+            save(folder)
+        self._events.write("checkpoint", step=step, path=f"checkpoints/{name}")
+        self._events.sync()
+        for old in self._checkpoints()[CHECKPOINTS_KEPT:]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def latest_checkpoint(self) -> tuple[int, Path] | None:
+        for folder in self._checkpoints():
+            manifest = read_manifest(folder)
+            if manifest is not None and is_whole(folder):
+                return int(manifest["step"]), folder
+        return None
+
+    def resumed(self, step: int) -> None:
+        self._events.write("resumed", step=step)
+
+    def check_stop(self) -> None:
+        if self._stopping():
+            raise Stopped
+
+    def stopping(self) -> bool:
+        return self._stopping()
+
+    def result(self, stage: str) -> Json:
+        summary = stored_result(self.run_dir, stage)
+        return {} if summary is None else summary
+
+    def _checkpoints(self) -> list[Path]:
+        return sorted((self.run_dir / "checkpoints").glob("step-*"), reverse=True)
+
+
+def stored_result(run_dir: Path, stage: str) -> Json | None:
+    """What a completed stage returned, or None if it has not completed."""
+    path = run_dir / "stages" / f"{stage}.json"
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    summary = stored.get("result") if isinstance(stored, dict) else None
+    return summary if isinstance(summary, dict) else None
+
+
+def store_result(run_dir: Path, stage: str, summary: Json, seconds: float) -> None:
+    """Note that a stage has completed; later attempts skip it."""
+    path = run_dir / "stages" / f"{stage}.json"
+    beside = path.with_name(f".{stage}.new")
+    content = {"stage": stage, "seconds": seconds, "result": summary}
+    beside.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+    beside.replace(path)
