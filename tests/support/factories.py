@@ -74,6 +74,7 @@ def make_device(session: Session, name: str = "cpu", **values: Any) -> Device:
         "host": "localhost",
         "memory_bytes": 8 * 1024**3,
         "slots": 4,
+        "ready": True,
         "state": DeviceState.ACTIVE,
         "heartbeat": 1,
         "heartbeat_at": NOON,
