@@ -2,72 +2,23 @@
 
 import ast
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from string import Formatter
 
 import pytest
-from babel.messages.extract import extract_from_dir
 
 from app import i18n
+from app.runs.causes import CAUSES
 from app.settings import ROOT
-from labs.contract import Cause, Lab
-from labs.registry import all_labs
-
-PYTHON_KEYWORDS = {
-    "_": None, "N_": None, "gettext": None, "ngettext": (1, 2), "LabError": None, "BadData": None,
-    "Diverged": None, "ModelRefused": None, "Problem": (2,), "InvalidInput": (2,),
-    "NotFound": None, "Forbidden": None, "Conflict": None, "TooLarge": None, "TooMany": None,
-    "Unavailable": None, "MissingHere": None, "AppError": None, "FieldError": (2,),
-}  # fmt: skip
-METHODS = [
-    ("app/**.py", "python"),
-    ("labs/**.py", "python"),
-    ("workers/**.py", "python"),
-    ("templates/**.html", "jinja2.ext:babel_extract"),
-]
-
-
-def extracted() -> Iterator[tuple[str, str]]:
-    """Each sentence in code and templates, with the place it stands."""
-    found = extract_from_dir(
-        ROOT,
-        method_map=METHODS,
-        options_map={"templates/**.html": {"trimmed": "true", "newstyle_gettext": "true"}},
-        keywords=PYTHON_KEYWORDS,
-        directory_filter=lambda folder: Path(folder).name not in {".venv", "node_modules", "data"},
-    )
-    for path, line, message, _comments, _context in found:
-        yield (message[0] if isinstance(message, tuple) else message), f"{path}:{line}"
-
-
-def of_lab(lab: Lab) -> Iterator[str]:
-    """The sentences of a lab's spec, which pages translate when they show them."""
-    yield from (lab.title, lab.summary, *lab.presets)
-    for stage in lab.stages:
-        yield from (stage.title, stage.summary)
-    for metric in lab.metrics:
-        yield from (metric.title, metric.unit)
-    for field in lab.params.model_fields.values():
-        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
-        yield from (field.title or "", field.description or "", str(extra.get("unit") or ""))
-
-
-def needed() -> dict[str, str]:
-    sentences = dict(extracted())
-    for lab in all_labs():
-        sentences |= {sentence: f"spec of {lab.slug}" for sentence in of_lab(lab)}
-    return {s: place for s, place in sentences.items() if re.search(r"[A-Za-z]{2}", s)}
+from labs.contract import Cause
+from tests.support.sentences import PYTHON_KEYWORDS, left_over, missing
 
 
 def test_every_sentence_is_translated() -> None:
-    have = i18n.catalogue("zh-Hant")
-    missing = {s: place for s, place in sorted(needed().items()) if s not in have}
-    assert missing == {}
+    assert missing() == {}
 
 
 def test_no_translation_is_left_over() -> None:
-    assert sorted(set(i18n.catalogue("zh-Hant")) - set(needed())) == []
+    assert left_over() == []
 
 
 def fields_of(text: str) -> set[str]:
@@ -104,8 +55,6 @@ def test_a_persons_own_choice_wins() -> None:
 
 def test_every_cause_has_its_sentence() -> None:
     """`app.runs.causes` tells a person what each end means; none may be without words."""
-    from app.runs.causes import CAUSES
-
     assert set(CAUSES) == set(Cause)
 
 

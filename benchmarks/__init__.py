@@ -1,0 +1,1 @@
+"""Repeatable measurements, run by hand: `python -m benchmarks [name …]`. Never asserted in tests."""

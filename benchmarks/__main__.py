@@ -1,0 +1,33 @@
+"""Run the measurements that are named, or all, and write `benchmarks/RESULTS.md`."""
+
+import sys
+
+from benchmarks import charts, ingest, overhead, page, submit, web
+from benchmarks.report import write
+
+MEASUREMENTS = {
+    "charts": charts.measure,
+    "ingest": ingest.measure,
+    "overhead": overhead.measure,
+    "page": page.measure,
+    "submit": submit.measure,
+    "web": web.measure,
+}
+
+
+def main(names: list[str]) -> int:
+    chosen = names or list(MEASUREMENTS)
+    for name in chosen:
+        if name not in MEASUREMENTS:
+            print(f"No measurement “{name}”. There are: {', '.join(MEASUREMENTS)}.")
+            return 2
+    for name in chosen:
+        rows = MEASUREMENTS[name]()
+        for row in rows:
+            print(f"{name}: {row.what}: {row.measured} (limit {row.limit}; {row.how})", flush=True)
+        write({name: rows}, MEASUREMENTS)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

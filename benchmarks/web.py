@@ -1,0 +1,58 @@
+"""What the web process costs."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+import psutil
+
+from benchmarks.box import ROOT, free_port
+from benchmarks.report import Row, spread
+
+HEAVY = "{'torch', 'transformers', 'peft', 'celery'}"
+
+
+def measure() -> list[Row]:
+    """Memory and start of the web process; that it loads no torch."""
+    pairs = [_start() for _ in range(5)]
+    loaded = subprocess.run(
+        [sys.executable, "-c", f"import app.main as m, sys; m.create_app(); print({HEAVY} & set(sys.modules) or 'none')"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    return [
+        Row("start to first answer", spread([p[0] for p in pairs], "s"), "1.5 s", "`bunsen web` to /healthz"),
+        Row("memory after 200 pages", spread([p[1] for p in pairs], "MB", 1e-6), "150 MB", "resident, /login"),
+        Row("heavy packages loaded", loaded, "none", "sys.modules after create_app()"),
+    ]  # fmt: skip
+
+
+def _start() -> tuple[float, float]:
+    with tempfile.TemporaryDirectory() as home:
+        environment = {**os.environ, "BUNSEN_HOME": home}
+        call = [sys.executable, "-m", "app.cli"]
+        subprocess.run([*call, "db", "upgrade"], cwd=ROOT, env=environment, check=True)
+        port, began = free_port(), time.perf_counter()
+        process = subprocess.Popen([*call, "web", "--port", str(port)], cwd=ROOT, env=environment)
+        try:
+            _wait(f"http://127.0.0.1:{port}/healthz")
+            seconds = time.perf_counter() - began
+            for _ in range(200):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/login").read()
+            return seconds, psutil.Process(process.pid).memory_info().rss
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def _wait(url: str) -> None:
+    for _ in range(1000):
+        try:
+            urllib.request.urlopen(url, timeout=5).read()
+            return
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.01)
+    raise TimeoutError(url)
