@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+import torch
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from labs.contract import LabContext, LabError
@@ -22,9 +24,15 @@ def require_artifact(run: LabContext, name: str, stage: str) -> Path:
 
 
 def save_model(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, base: Path, folder: Path
+    model: PreTrainedModel,
+    dtype: torch.dtype,
+    tokenizer: PreTrainedTokenizerBase,
+    base: Path,
+    folder: Path,
 ) -> None:
-    """Write weights as safetensors, with the tokenizer and the base's generation config."""
+    """Write weights as safetensors in the given format, with the tokenizer and the base's generation config."""
+    nn.Module.to(model, dtype=dtype)
+    model.config.dtype = dtype
     model.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
     published = base / "generation_config.json"

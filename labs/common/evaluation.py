@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from labs.common.batches import collate
 from labs.common.data import Prepared, Question
 from labs.common.formatting import Encoded
 from labs.common.generation import answers, same_answer
-from labs.common.loading import pad_id
+from labs.common.loading import CausalModel, pad_id
 from labs.common.loss import answer_loss, autocast, count_targets
 
 EVALUATION_BATCH = 32
@@ -47,7 +47,7 @@ def perplexity(loss: float) -> float:
 
 
 def ask(
-    model: PreTrainedModel,
+    model: CausalModel,
     tokenizer: PreTrainedTokenizerBase,
     questions: Sequence[Question],
     device: str,
@@ -67,7 +67,7 @@ def accuracy(found: Sequence[str], questions: Sequence[Question]) -> float:
 
 
 def evaluate(
-    model: PreTrainedModel,
+    model: CausalModel,
     tokenizer: PreTrainedTokenizerBase,
     data: Prepared,
     device: str,

@@ -3,16 +3,16 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from labs.common.batches import pad_left
-from labs.common.loading import end_ids, pad_id
+from labs.common.loading import CausalModel, end_ids, pad_id
 
 GENERATION_BATCH = 64
 
 
 def answers(
-    model: PreTrainedModel,
+    model: CausalModel,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
@@ -41,7 +41,8 @@ def answers(
         check()
         batch = pad_left(prompts[start : start + GENERATION_BATCH], pad_id(tokenizer), device)
         with torch.inference_mode():
-            ids = model.generate(**batch, generation_config=config)
+            # peft passes the call through to the model it wraps, which its types do not say.
+            ids = model.generate(**batch, generation_config=config)  # type: ignore[operator]
         new = ids[:, batch["input_ids"].shape[1] :]
         found += tokenizer.batch_decode(new, skip_special_tokens=True)
     return [answer.strip() for answer in found]

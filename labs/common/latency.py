@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
+from labs.common.loading import CausalModel
 from labs.common.memory import synchronize
 
 GENERATIONS = 100
@@ -41,7 +41,7 @@ class Latency:
 
 
 def measure_latency(
-    model: PreTrainedModel,
+    model: CausalModel,
     prompts: Sequence[Sequence[int]],
     device: str,
     check: Callable[[], None] = lambda: None,
@@ -73,7 +73,7 @@ def measure_latency(
 
 
 @torch.inference_mode()
-def _time_generation(model: PreTrainedModel, ids: Tensor, device: str) -> tuple[float, float]:
+def _time_generation(model: CausalModel, ids: Tensor, device: str) -> tuple[float, float]:
     """Seconds to the first token and to the last."""
     synchronize(device)
     started = time.perf_counter()

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel
 from torch import nn
 from transformers import (
     AutoModelForCausalLM,
@@ -17,6 +18,8 @@ from transformers import (
 from labs.common.quantization import show_bitsandbytes
 from labs.contract import LabError
 
+# A causal language model, bare or wrapped by peft.
+CausalModel = PreTrainedModel | PeftModel
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -56,7 +59,7 @@ def load_model(
     if quantization != "none":
         show_bitsandbytes()
         options["quantization_config"] = _quantization(quantization, double_quantization, dtype)
-    model = AutoModelForCausalLM.from_pretrained(
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=dtype,
         device_map={"": device},
@@ -66,7 +69,9 @@ def load_model(
         **options,
     )
     _generate_greedily(model)
-    return model.eval()
+    _keep_differentiable(model)
+    model.eval()
+    return model
 
 
 def _quantization(kind: str, double: bool, dtype: torch.dtype) -> BitsAndBytesConfig:
@@ -78,6 +83,17 @@ def _quantization(kind: str, double: bool, dtype: torch.dtype) -> BitsAndBytesCo
         bnb_4bit_use_double_quant=double,
         bnb_4bit_compute_dtype=dtype,
     )
+
+
+def _keep_differentiable(model: nn.Module) -> None:
+    """Stop bitsandbytes from repacking 4-bit weights on a CPU at the first evaluation.
+
+    Its packed kernel (0.50, CPUs with AVX512-BF16) passes no gradient, and the weights
+    stay packed when training goes on.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def _generate_greedily(model: PreTrainedModel) -> None:
@@ -97,7 +113,7 @@ def pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
     return int(tokenizer.eos_token_id if known is None else known)
 
 
-def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def end_ids(model: CausalModel, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """The tokens that end an answer."""
     stated = model.generation_config.eos_token_id
     listed = stated if isinstance(stated, list) else [] if stated is None else [stated]

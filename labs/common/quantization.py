@@ -6,7 +6,7 @@ own when it finds it. So it is hidden before peft is imported and shown where it
 """
 
 import importlib
-import importlib.util
+import importlib.metadata
 import sys
 from typing import Any
 
@@ -17,6 +17,15 @@ def hide_bitsandbytes() -> None:
     """Make bitsandbytes look absent. Call before peft and transformers are imported."""
     if "bitsandbytes" not in sys.modules:
         sys.modules["bitsandbytes"] = None  # type: ignore[assignment]  # what find_spec takes for absent
+
+
+def has_bitsandbytes() -> bool:
+    """Whether the package is installed, hidden or not. Imports nothing of it."""
+    try:
+        importlib.metadata.version("bitsandbytes")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def show_bitsandbytes() -> None:

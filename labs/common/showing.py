@@ -42,8 +42,8 @@ def _show_masks(run: LabContext, tokenizer: PreTrainedTokenizerBase, data: Prepa
     ]
     rows = [
         {
-            "prompt": tokenizer.decode(row.ids[: row.prompt_length]),
-            "answer": tokenizer.decode(row.ids[row.prompt_length :]),
+            "prompt": tokenizer.decode(list(row.ids[: row.prompt_length])),
+            "answer": tokenizer.decode(list(row.ids[row.prompt_length :])),
         }
         for row in data.train[:SHOWN_ROWS]
     ]

@@ -31,15 +31,15 @@ def make_tokenizer(chat_template: str | None = CHAT_TEMPLATE) -> PreTrainedToken
 
 
 def make_network(seed: int = 0) -> Qwen2ForCausalLM:
-    """Two layers, 32 wide, four heads of which two keep keys and values."""
+    """Two layers, 64 wide, four heads of which two keep keys and values."""
     torch.manual_seed(seed)
     config = Qwen2Config(
         vocab_size=259,
-        hidden_size=32,
+        hidden_size=64,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        intermediate_size=64,
+        intermediate_size=128,
         max_position_embeddings=256,
         tie_word_embeddings=True,
         bos_token_id=None,

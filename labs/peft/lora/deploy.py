@@ -57,7 +57,7 @@ def deploy(params: LoraParams, run: LabContext) -> Json:
     summary = {**_quality(run), **measured}
     stored = getattr(torch, facts.dtype, dtype)
     with run.artifact("merged", "merged", int(run.result("train").get("best_step", 0))) as folder:
-        save_model(merged.to(stored), tokenizer, run.base_model, folder)
+        save_model(merged, stored, tokenizer, run.base_model, folder)
         write_card(folder, LAB, params, run, summary, library="transformers")
         merged_bytes = folder_bytes(folder)
     del tuned, merged
@@ -85,7 +85,8 @@ def deploy(params: LoraParams, run: LabContext) -> Json:
 
 def _merge(tuned: PeftModel) -> PreTrainedModel:
     """W0 + s·BA in place of W0; refuses to write not-a-number into the weights."""
-    return tuned.merge_and_unload(safe_merge=True)
+    merged: PreTrainedModel = tuned.merge_and_unload(safe_merge=True)
+    return merged
 
 
 def _quality(run: LabContext) -> Json:

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from labs.common.artifacts import require_artifact
 from labs.common.data import Prepared, prepare
 from labs.common.evaluation import accuracy, ask, mean_loss, perplexity
 from labs.common.latency import Latency, measure_latency
-from labs.common.loading import load_tokenizer, pad_id
+from labs.common.loading import CausalModel, load_tokenizer, pad_id
 from labs.common.memory import peak_bytes, release, reset_peak
 from labs.common.seeding import seed_everything
 from labs.common.showing import show_latency, show_side_by_side
@@ -74,9 +74,8 @@ def _judge(
     """Load one model, ask it everything, and let go of it."""
     reset_peak(run.device)
     seed_everything(run.seed)
-    model: PreTrainedModel = load_base(params, run)
-    if adapter is not None:
-        model = load_tuned(model, adapter)
+    base = load_base(params, run)
+    model: CausalModel = base if adapter is None else load_tuned(base, adapter)
     found: list[str] = []
     if data.test_questions:
         found = ask(model, tokenizer, data.test_questions, run.device, params.precision)
@@ -89,7 +88,7 @@ def _judge(
         latency=measure_latency(model, prompts, run.device, run.check_stop),
         peak_bytes=peak_bytes(run.device),
     )
-    del model
+    del base, model
     release(run.device)
     return arm
 

@@ -67,7 +67,8 @@ def dora_weight(weight: Tensor, a: Tensor, b: Tensor, s: float, length: Tensor) 
 
 def row_norms(weight: Tensor) -> Tensor:
     """L2 norm of each output row, (out,)."""
-    return torch.linalg.vector_norm(weight, dim=1)
+    norms: Tensor = torch.linalg.vector_norm(weight, dim=1)
+    return norms
 
 
 def singular_values(a: Tensor, b: Tensor, s: float) -> Tensor:
@@ -77,7 +78,8 @@ def singular_values(a: Tensor, b: Tensor, s: float) -> Tensor:
     """
     r_b = torch.linalg.qr(b.float()).R
     r_a = torch.linalg.qr(a.float().T).R
-    return s * torch.linalg.svdvals(r_b @ r_a.T)
+    values: Tensor = torch.linalg.svdvals(r_b @ r_a.T)
+    return s * values
 
 
 def count_parameters(rank: int, inputs: int, outputs: int, variant: Variant) -> int:

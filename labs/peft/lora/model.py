@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
@@ -66,7 +67,7 @@ def lora_config(params: LoraParams) -> LoraConfig:
     return LoraConfig(
         task_type="CAUSAL_LM",
         r=params.rank,
-        lora_alpha=params.alpha,
+        lora_alpha=params.alpha,  # type: ignore[arg-type]  # peft divides by it; fractions are fine
         lora_dropout=params.dropout,
         target_modules=ALL_LINEAR if names == [ALL_LINEAR] else names,
         use_rslora=params.variant == "rslora",
@@ -84,23 +85,26 @@ def save_adapter(model: PeftModel, folder: Path, base_name: str) -> None:
     config = model.peft_config[ADAPTER]
     config.base_model_name_or_path = base_name
     # Embeddings are never trained here; left to itself peft would look the base up by name.
-    model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
+    model.save_pretrained(str(folder), safe_serialization=True, save_embedding_layers=False)
 
 
 def updates(model: PeftModel) -> Iterator[Update]:
     """Every update of a LoRA model, in the order of its modules."""
     for name, layer in model.get_base_model().named_modules():
-        if not isinstance(layer, LoraLayer):
-            continue
-        trained = sum(p.numel() for p in layer.parameters() if p.requires_grad)
-        yield Update(
-            module=name,
-            a=layer.lora_A[ADAPTER].weight.detach(),
-            b=layer.lora_B[ADAPTER].weight.detach(),
-            scale=float(layer.scaling[ADAPTER]),
-            base_parameters=layer.in_features * layer.out_features,
-            trainable=trained,
-        )
+        if isinstance(layer, LoraLayer):
+            yield _update(name, layer)
+
+
+def _update(name: str, layer: Any) -> Update:
+    """Read one layer of peft, whose parts carry no types."""
+    return Update(
+        module=name,
+        a=layer.lora_A[ADAPTER].weight.detach(),
+        b=layer.lora_B[ADAPTER].weight.detach(),
+        scale=float(layer.scaling[ADAPTER]),
+        base_parameters=layer.in_features * layer.out_features,
+        trainable=sum(p.numel() for p in layer.parameters() if p.requires_grad),
+    )
 
 
 @torch.inference_mode()

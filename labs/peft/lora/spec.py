@@ -1,12 +1,12 @@
 """The LoRA lab: what it is called, takes, does and leaves. Imports no torch."""
 
-import importlib.util
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from labs.common.metrics import INFERENCE_METRICS, TRAINING_METRICS
 from labs.common.params import TrainingParams, shown
+from labs.common.quantization import has_bitsandbytes
 from labs.contract import Accepts, Lab, LabError, Metric, Source, Stage
 from labs.formats import SUPERVISED
 from labs.models import Matrix, ModelFacts
@@ -16,8 +16,9 @@ BaseQuantization = Literal["none", "nf4", "int8"]
 ALL_LINEAR = "all-linear"
 BITS = {"nf4": 4.0, "int8": 8.0}
 # One scale of 32 bits for every 64 weights; in 8 bits, with their own scales, when doubled.
-NF4_SCALE_BITS = 32 / 64
-NF4_DOUBLE_SCALE_BITS = 8 / 64 + 32 / (64 * 256)
+NF4_BLOCK = 64
+NF4_SCALE_BITS = 32 / NF4_BLOCK
+NF4_DOUBLE_SCALE_BITS = 8 / NF4_BLOCK + 32 / (NF4_BLOCK * 256)
 
 
 class LoraParams(TrainingParams):
@@ -153,7 +154,7 @@ def refuse(facts: ModelFacts, params: LoraParams) -> LabError | None:
             model=facts.name,
             limit=facts.max_positions,
         )
-    return _refuse_targets(facts, params) or _refuse_quantization(params)
+    return _refuse_targets(facts, params) or _refuse_quantization(facts, params)
 
 
 def _refuse_targets(facts: ModelFacts, params: LoraParams) -> LabError | None:
@@ -179,8 +180,19 @@ def _refuse_targets(facts: ModelFacts, params: LoraParams) -> LabError | None:
     return None
 
 
-def _refuse_quantization(params: LoraParams) -> LabError | None:
-    if params.base_quantization == "none" or importlib.util.find_spec("bitsandbytes"):
+def _refuse_quantization(facts: ModelFacts, params: LoraParams) -> LabError | None:
+    if params.base_quantization == "none":
+        return None
+    if params.base_quantization == "nf4":
+        for name, matrix in facts.matrices.items():
+            if matrix.inputs % NF4_BLOCK:
+                return LabError(
+                    "NF4 packs blocks of {block} weights, but {module} has rows of {inputs}. Choose int8 or none.",
+                    block=NF4_BLOCK,
+                    module=name,
+                    inputs=matrix.inputs,
+                )
+    if has_bitsandbytes():
         return None
     return LabError(
         "{method} needs the package bitsandbytes, which this machine lacks. Choose base quantization “none”.",
