@@ -20,7 +20,7 @@ from app.settings import get_settings
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 FORM_BYTES = 1 << 20
-UPLOADS = frozenset({"/datasets", "/api/v1/datasets"})
+UPLOADS = re.compile(r"(/api/v1)?/datasets|/labs/[^/]+/runs")
 
 
 class Answer:
@@ -68,7 +68,7 @@ class Ask:
 
 def body_limit(path: str) -> int:
     """The largest body an address takes, in bytes."""
-    return FORM_BYTES + (get_settings().max_upload_bytes if path in UPLOADS else 0)
+    return FORM_BYTES + (get_settings().max_upload_bytes if UPLOADS.fullmatch(path) else 0)
 
 
 def _refusal(request: Request, limit: int) -> AppError | None:

@@ -1,49 +1,36 @@
-"""A whole site in the test process: data folder, database, people, and clients that sign in."""
+"""A whole site in the test process: people, and clients that sign in as them."""
 
-import shutil
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
-from tempfile import mkdtemp
 
-import pytest
+import uvicorn
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from app import database, migrate
 from app.accounts import people
 from app.database import transaction
 from app.main import create_app
 from app.models import Classroom, Enrollment, Role, User
-from app.settings import get_settings
 
 BASE_URL = "http://bunsen.test"
 SAME_ORIGIN = {"Origin": BASE_URL}
-
-
-@cache
-def _migrated_database(folder: Path) -> Path:
-    """A database with every table, copied for each test: migrating takes a second."""
-    path = folder / "migrated.db"
-    engine = database.make_engine(f"sqlite:///{path}")
-    migrate.upgrade(engine)
-    engine.dispose()
-    return path
-
-
-@cache
-def _folder() -> Path:
-    return Path(mkdtemp(prefix="bunsen-test-"))
+PEOPLE = {
+    "ada": Role.ADMIN,
+    "maria": Role.INSTRUCTOR,
+    "tariq": Role.INSTRUCTOR,
+    "sam": Role.STUDENT,
+    "tess": Role.STUDENT,
+}
 
 
 @dataclass
 class Site:
     """What a test of pages or of the API works with."""
 
-    home: Path
-    app: FastAPI
+    app: FastAPI = field(default_factory=create_app)
     people: dict[str, User] = field(default_factory=dict)
 
     def add(self, name: str, role: Role = Role.STUDENT) -> User:
@@ -65,11 +52,14 @@ class Site:
         with transaction() as session:
             return people.entry_link(session, self.people[name])
 
+    def token(self, name: str) -> str:
+        with transaction() as session:
+            return people.create_api_token(session, self.people[name])
+
     def script(self, name: str) -> TestClient:
         """A script with a bearer token."""
-        with transaction() as session:
-            token = people.create_api_token(session, self.people[name])
-        return TestClient(self.app, base_url=BASE_URL, headers={"Authorization": f"Bearer {token}"})
+        headers = {"Authorization": f"Bearer {self.token(name)}"}
+        return TestClient(self.app, base_url=BASE_URL, headers=headers)
 
     def enroll(self, classroom: str, *names: str) -> None:
         """A class of these people; each has the role in it that they have on the site."""
@@ -82,16 +72,31 @@ class Site:
                 session.add(Enrollment(classroom_id=made.id, user_id=user.id, role=user.role))
 
 
+def two_classes() -> Site:
+    """maria teaches sam, tariq teaches tess; ada is the admin."""
+    site = Site()
+    for name, role in PEOPLE.items():
+        site.add(name, role)
+    site.enroll("Monday", "maria", "sam")
+    site.enroll("Tuesday", "tariq", "tess")
+    return site
+
+
 @contextmanager
-def opened_site(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setenv("BUNSEN_HOME", str(home))
-    monkeypatch.delenv("BUNSEN_DATABASE_URL", raising=False)
-    home.mkdir(parents=True, exist_ok=True)
-    shutil.copy(_migrated_database(_folder()), home / "bunsen.db")
-    get_settings.cache_clear()
-    database.reset()
+def served(app: FastAPI) -> Iterator[str]:
+    """The application behind a real server in a thread; gives its address."""
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_level="error", lifespan="off",
+        timeout_graceful_shutdown=1,
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
     try:
-        yield Site(home, create_app())
+        host, port = server.servers[0].sockets[0].getsockname()[:2]
+        yield f"http://{host}:{port}"
     finally:
-        database.reset()
-        get_settings.cache_clear()
+        server.should_exit = True
+        thread.join()

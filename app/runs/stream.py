@@ -1,0 +1,121 @@
+"""A run as server-sent events, for its page and for scripts.
+
+Events, each with JSON data and an id that resumes after it: `state`, `stage`, `rewind`
+(points past `step` are superseded), `table`, `samples`, `heatmap`, `artifact`, `points`
+({"series": {key: {"steps", "values"}}}), `log` ({"offset", "skipped", "text"}), `progress`
+({"stage", "done", "total", "note"}), `queue` ({"position", "expected_start", "reason"}),
+and at last `end` ({"state", "cause"}).
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header
+from fastapi.sse import EventSourceResponse
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.database import reading
+from app.errors import AppError, FieldError, InvalidInput, NotSignedIn
+from app.i18n import N_
+from app.models import User
+from app.runs import queries
+from app.runs.feed import Cursor, Feed, Snapshot, encode, take_snapshot
+from app.security import current_user, find_actor
+
+router = APIRouter()
+
+KEEP_ALIVE_SECONDS = 15.0
+PERMISSION_SECONDS = 30.0
+KEEP_ALIVE = b": still here\n\n"
+CURSOR = re.compile(r"(\d{1,15})\.(\d{1,15})(?:\.(\d{1,15}))?")
+
+# This process's pollers by run, each only while somebody listens.
+feeds: dict[UUID, Feed] = {}
+
+
+@router.get("/runs/{run_id}/events")
+@router.get("/api/v1/runs/{run_id}/events")
+def run_events(
+    request: Request,
+    run_id: UUID,
+    actor: Annotated[User, Depends(current_user)],
+    after: str = "",
+    last_event_id: Annotated[str, Header()] = "",
+) -> Response:
+    cursor = parse_cursor(last_event_id or after)
+    with reading() as session:
+        queries.get_run(session, actor, run_id)
+    snapshot = take_snapshot(run_id)
+    cursor = cursor.within(snapshot.rows, snapshot.seq)
+    if snapshot.state.is_over and last_event_id and not snapshot.is_news_for(cursor):
+        return Response(status_code=204)  # tells a browser's EventSource to stop coming back
+    headers = {"X-Accel-Buffering": "no"}
+    return EventSourceResponse(_messages(request, run_id, cursor, snapshot), headers=headers)
+
+
+def parse_cursor(text: str) -> Cursor:
+    """The cursor of an id that we gave; an empty one starts at the beginning."""
+    if not text:
+        return Cursor(0, 0)
+    found = CURSOR.fullmatch(text)
+    if found is None:
+        raise InvalidInput([FieldError("after", N_("This is not an id of one of our events."))])
+    rows, seq, log_bytes = found.groups()
+    return Cursor(int(rows), int(seq), int(log_bytes) if log_bytes else None)
+
+
+async def _messages(
+    request: Request, run_id: UUID, cursor: Cursor, first: Snapshot
+) -> AsyncIterator[bytes]:
+    feed = feeds.setdefault(run_id, Feed(run_id, first))
+    feed.enter()
+    try:
+        async for message in _listen(request, feed, cursor):
+            yield message
+    finally:
+        feed.leave()
+        if feed.listeners == 0 and feeds.get(run_id) is feed:
+            del feeds[run_id]
+
+
+async def _listen(request: Request, feed: Feed, cursor: Cursor) -> AsyncIterator[bytes]:
+    told: dict[str, Mapping[str, Any]] = {}
+    checked_at = time.monotonic()
+    while True:
+        seen = feed.snapshot
+        if seen.is_news_for(cursor):
+            batch = await feed.after(cursor)
+            cursor = batch.cursor
+            for message in batch.messages:
+                yield message
+        for name, body in (("progress", seen.progress), ("queue", seen.queue)):
+            if body and told.get(name) != body:
+                told[name] = body
+                yield encode(name, body, cursor)
+        if seen.state.is_over and not seen.is_news_for(cursor):
+            yield encode("end", {"state": seen.state, "cause": seen.cause}, cursor)
+            return
+        if not await feed.changed(seen, KEEP_ALIVE_SECONDS):
+            yield KEEP_ALIVE
+        if time.monotonic() - checked_at > PERMISSION_SECONDS:
+            checked_at = time.monotonic()
+            if not await asyncio.to_thread(_may_still_see, request, feed.run_id):
+                return
+
+
+def _may_still_see(request: Request, run_id: UUID) -> bool:
+    try:
+        actor = find_actor(request)
+        if actor is None:
+            raise NotSignedIn(N_("Sign in to see this."))
+        with reading() as session:
+            queries.get_run(session, actor, run_id)
+    except (AppError, SQLAlchemyError):
+        return False
+    return True
