@@ -31,7 +31,7 @@ def device(name: str) -> bool:
     """Whether the worker of this device has given a sign of life lately."""
     with reading() as session:
         beat = session.scalar(select(Device.heartbeat_at).where(Device.name == name))
-    return beat is not None and clock.now() - beat < SILENT_AFTER
+    return bool(beat is not None and clock.now() - beat < SILENT_AFTER)
 
 
 if __name__ == "__main__":
