@@ -91,9 +91,10 @@ def _keep_differentiable(model: nn.Module) -> None:
     Its packed kernel (0.50, CPUs with AVX512-BF16) passes no gradient, and the weights
     stay packed when training goes on.
     """
+    flag = "support_avx512bf16_for_cpu"
     for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+        if hasattr(module, flag):
+            setattr(module, flag, False)
 
 
 def _generate_greedily(model: PreTrainedModel) -> None:
