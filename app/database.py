@@ -17,14 +17,21 @@ BUSY_TIMEOUT_SECONDS = 10
 
 
 def make_engine(url: str) -> Engine:
-    """An engine with the pragmas and locking that our promises need."""
+    """An engine with the pragmas and locking that our promises need.
+
+    Its errors do not quote the values of a statement: they end in logs.
+    """
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True, pool_size=5, max_overflow=10)
+        return create_engine(
+            parsed, pool_pre_ping=True, pool_size=5, max_overflow=10, hide_parameters=True
+        )
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
-        parsed, connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False}
+        parsed,
+        connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+        hide_parameters=True,
     )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
