@@ -137,7 +137,7 @@ def _first_line(error: Exception) -> str:
 def _run_stages(run_dir: Path, spec: RunSpec, events: EventLog, stop: StopFlag) -> None:
     lab = registry.get(spec.lab)
     params = _params(lab, spec.params)
-    _prepare_process(spec)
+    prepare_process(spec)
     events.write("environment", **_environment(spec))
     run = DirectoryContext(run_dir, spec, events, stop)
     for name in spec.stages:
@@ -178,7 +178,7 @@ def _params(lab: Lab, stored: Json) -> Params:
         ) from error
 
 
-def _prepare_process(spec: RunSpec) -> None:
+def prepare_process(spec: RunSpec) -> None:
     """Load torch and give it the threads and the memory of this run."""
     importlib.import_module("labs.preload")
     import torch
