@@ -29,14 +29,13 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.4
 LOG_BYTES = 64 << 10
-LOG_START_BYTES = 16 << 10
 # A stream speaks of a rewind; the table keeps the trainer's word for it.
 EVENT_NAMES = {"resumed": "rewind"}
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """What a listener has seen: metric rows, events, bytes of the log (None: not asked yet)."""
+    """What a listener has seen: metric rows, events, bytes of the log (None: all so far)."""
 
     rows: int
     seq: int
@@ -218,7 +217,7 @@ def _read_log(run_id: UUID, cursor: Cursor) -> tuple[dict[str, Any], Cursor]:
     """The log after a cursor: `skipped` bytes were left out, `text` starts at byte `offset`."""
     path = _log_path(run_id)
     size = _size(path)
-    seen = min(cursor.log, size) if cursor.log is not None else max(0, size - LOG_START_BYTES)
+    seen = size if cursor.log is None else min(cursor.log, size)
     start = max(seen, size - LOG_BYTES)
     if start >= size:
         return {}, replace(cursor, log=size)
@@ -226,5 +225,4 @@ def _read_log(run_id: UUID, cursor: Cursor) -> tuple[dict[str, Any], Cursor]:
         file.seek(start)
         content = file.read(size - start)
     text = content.decode("utf-8", "replace")
-    skipped = start - (seen if cursor.log is not None else 0)
-    return {"offset": start, "skipped": skipped, "text": text}, replace(cursor, log=size)
+    return {"offset": start, "skipped": start - seen, "text": text}, replace(cursor, log=size)

@@ -60,9 +60,13 @@ def run_events(
 
 
 def parse_cursor(text: str) -> Cursor:
-    """The cursor of an id that we gave; an empty one starts at the beginning."""
+    """The cursor of an id that we gave; without one everything is told from the beginning.
+
+    A page that has rendered the log itself names rows and events only: its log goes on
+    from where the file ends now.
+    """
     if not text:
-        return Cursor(0, 0)
+        return Cursor(0, 0, 0)
     found = CURSOR.fullmatch(text)
     if found is None:
         raise InvalidInput([FieldError("after", N_("This is not an id of one of our events."))])

@@ -1,0 +1,93 @@
+"""Labs as JSON, and what a run would need."""
+
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import Field
+from starlette.responses import Response
+
+from app import i18n
+from app.api.reply import Body, Json, told
+from app.errors import FieldError, InvalidInput, NotFound
+from app.i18n import N_
+from app.runs.submit import Submission, estimate
+from app.security import Actor, Writer
+from labs import registry
+from labs.contract import Lab, LabError
+
+router = APIRouter()
+
+
+class Estimate(Body):
+    """What a run would be made of."""
+
+    lab: str
+    params: dict[str, Any] = Field(default_factory=dict)
+    base_model: str | None = None
+    dataset: str | None = None
+    device: str | None = None
+
+
+@router.get("/labs")
+def list_labs(actor: Actor) -> Response:
+    return Json({"labs": [lab_json(lab) for lab in registry.all_labs()]})
+
+
+@router.get("/labs/{slug}")
+def show_lab(actor: Actor, slug: str) -> Response:
+    try:
+        return Json(lab_json(registry.get(slug)))
+    except LabError as error:
+        raise NotFound(error.message, **error.values) from error
+
+
+@router.post("/estimates")
+def make_estimate(session: Writer, actor: Actor, body: Estimate) -> Response:
+    found = estimate(
+        session,
+        actor,
+        Submission(body.lab, body.params, base_model=body.base_model, dataset=body.dataset),
+    )
+    devices = [{**each, "reason": told(each["reason"])} for each in found["devices"]]
+    if body.device is not None:
+        devices = [each for each in devices if each["name"] == body.device]
+        if not devices:
+            values = {"name": body.device}
+            raise InvalidInput([FieldError("device", N_("There is no device “{name}”."), values)])
+    return Json({**found, "devices": devices})
+
+
+def lab_json(lab: Lab) -> dict[str, Any]:
+    return {
+        "slug": lab.slug,
+        "chapter": lab.chapter,
+        "title": i18n.gettext(lab.title),
+        "titles": {code: _in(code, lab.title) for code in i18n.LANGUAGES},
+        "summary": i18n.gettext(lab.summary),
+        "stages": [
+            {
+                "name": stage.name,
+                "title": i18n.gettext(stage.title),
+                "summary": i18n.gettext(stage.summary),
+            }
+            for stage in lab.stages
+        ],
+        "metrics": [asdict(metric) for metric in lab.metrics],
+        "headline": lab.headline,
+        "params": lab.params.model_json_schema(),
+        "presets": dict(lab.presets),
+        "accepts": {
+            "formats": sorted(lab.accepts.formats),
+            "parents": sorted(lab.accepts.parents),
+        },
+        "produces": list(lab.produces),
+        "default_model": lab.default_model,
+        "default_dataset": lab.default_dataset,
+        "sources": [asdict(source) for source in lab.sources],
+    }
+
+
+def _in(language: str, text: str) -> str:
+    found = i18n.catalogue(language).get(text, text)
+    return found if isinstance(found, str) else found[0]

@@ -1,0 +1,149 @@
+"""Runs as JSON: start, list, look, cancel, measure."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+import numpy as np
+from fastapi import APIRouter, Header, Query
+from pydantic import Field
+from sqlalchemy.orm import Session
+from starlette.responses import Response
+
+from app.api.reply import Body, Json
+from app.api.series import numbers
+from app.api.shapes import queue_json, run_json, run_line, run_links
+from app.database import after_commit
+from app.errors import FieldError, InvalidInput
+from app.i18n import N_
+from app.metrics import store
+from app.metrics.downsample import min_max
+from app.models import Run, RunState, User
+from app.runs import lifecycle, queries
+from app.runs.dispatch import fill_devices
+from app.runs.submit import Submission, submit
+from app.security import Actor, Reader, Writer
+
+router = APIRouter(prefix="/runs")
+
+LARGEST_STEP = 2**62
+MOST_POINTS = 100_000
+
+
+class NewRun(Body):
+    """What a run is made of; what is left out is the lab's own."""
+
+    lab: str
+    params: dict[str, Any] = Field(default_factory=dict)
+    stages: list[str] | None = None
+    base_model: str | None = None
+    dataset: str | None = None
+    seed: int | None = None
+    parent_run: UUID | None = None
+    name: str = ""
+
+
+@router.post("", status_code=201)
+def start_run(
+    session: Writer,
+    actor: Actor,
+    body: NewRun,
+    idempotency_key: Annotated[str | None, Header()] = None,
+) -> Response:
+    run = submit(
+        session,
+        actor,
+        Submission(**_fields(body), idempotency_key=idempotency_key),
+    )
+    started = {
+        "id": run.id,
+        "state": run.state,
+        "attempt": run.attempt,
+        "queue": queue_json(run),
+        "links": run_links(run),
+    }
+    return Json(started, 201, {"Location": run_links(run)["self"]})
+
+
+def _fields(body: NewRun) -> dict[str, Any]:
+    return {name: getattr(body, name) for name in NewRun.model_fields}
+
+
+@router.get("")
+def list_runs(
+    session: Reader,
+    actor: Actor,
+    state: RunState | None = None,
+    lab: str | None = None,
+    owner: UUID | None = None,
+    classroom: UUID | None = None,
+    cursor: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=queries.LARGEST_PAGE)] = 50,
+) -> Response:
+    runs, following = queries.list_runs(
+        session,
+        actor,
+        state=state,
+        lab=lab,
+        owner=owner,
+        classroom=classroom,
+        cursor=cursor,
+        limit=limit,
+    )
+    return Json({"runs": [run_line(run) for run in runs], "next_cursor": following})
+
+
+@router.get("/{run_id}")
+def show_run(session: Reader, actor: Actor, run_id: UUID) -> Response:
+    return Json(whole_run(session, actor, run_id))
+
+
+def whole_run(session: Session, actor: User, run_id: UUID) -> dict[str, Any]:
+    run = queries.get_run(session, actor, run_id)
+    return run_json(
+        run,
+        queries.events(session, run_id, kinds=["stage"]),
+        queries.attempts(session, run_id),
+        queries.artifacts(session, run_id),
+        store.latest(session, [run_id])[run_id],
+    )
+
+
+@router.post("/{run_id}/cancellation", status_code=202)
+def cancel_run(session: Writer, actor: Actor, run_id: UUID) -> Response:
+    state = lifecycle.request_cancel(session, run_id, actor)
+    after_commit(session, fill_devices)
+    run = session.get_one(Run, run_id)
+    return Json({"id": run_id, "state": state, "links": run_links(run)}, 202)
+
+
+@router.get("/{run_id}/metrics")
+def show_metrics(
+    session: Reader,
+    actor: Actor,
+    run_id: UUID,
+    keys: str | None = None,
+    points: Annotated[int, Query(ge=1, le=MOST_POINTS)] = 1000,
+    first: Annotated[int, Query(alias="from", ge=0, le=LARGEST_STEP)] = 0,
+    last: Annotated[int, Query(alias="to", ge=0, le=LARGEST_STEP)] = LARGEST_STEP,
+) -> Response:
+    """Series thinned out to about `points` each; between two steps with `from` and `to`."""
+    if first > last:
+        problem = FieldError("from", N_("The window ends before it begins."))
+        raise InvalidInput([problem])
+    queries.get_run(session, actor, run_id)
+    wanted = keys.split(",") if keys else None
+    frame = store.read(session, run_id, keys=wanted)
+    series = {}
+    for key in frame.columns:
+        steps, values = frame.series(key)
+        inside = (steps >= first) & (steps <= last)
+        if not inside.any():
+            continue
+        total = int(np.count_nonzero(inside))
+        steps, values = min_max(steps[inside], values[inside], points)
+        series[key] = {
+            "steps": np.ascontiguousarray(steps),
+            "values": numbers(values),
+            "total": total,
+        }
+    return Json({"series": series})
