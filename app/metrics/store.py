@@ -140,8 +140,8 @@ def _merge_group(
 
 def _compact(block: Block) -> Block:
     """Without the keys that none of these rows has."""
-    used = block.present.any(axis=1)
-    keys = tuple(key for key, use in zip(block.keys, used.tolist(), strict=True) if use)
+    used = np.flatnonzero(block.present.any(axis=1))
+    keys = tuple(block.keys[line] for line in used)
     return Block(keys, block.steps, block.times, block.values[used], block.present[used])
 
 

@@ -174,10 +174,16 @@ def requeue(
         return RunState.CANCELLED
     if _failed_alike(session, run_id, cause) >= SAME_CAUSE_LIMIT:
         held = reason_of(
-            N_("Stopped {count} times in the same way. Somebody must look before it runs again."),
+            N_(
+                "Stopped {count} times in the same way ({cause}). Somebody must look before it runs again."
+            ),
             count=SAME_CAUSE_LIMIT,
+            cause=cause.value,
         )
-        _move(session, run_id, RunState.HELD, guard, StaleAttempt, cause=cause, reason=held)
+        _move(
+            session, run_id, RunState.HELD, guard, StaleAttempt,
+            cause=Cause.REPEATED_FAILURE, reason=held, device=None,
+        )  # fmt: skip
         return RunState.HELD
     _move(
         session, run_id, RunState.QUEUED, guard, StaleAttempt,
@@ -309,6 +315,12 @@ def _close_attempt(
     if row.started_at is not None:
         row.device_seconds = (row.finished_at - row.started_at).total_seconds()
     session.flush()
+    session.execute(
+        update(Run)
+        .where(Run.id == run_id, Run.peak_memory_bytes.is_distinct_from(row.peak_memory_bytes))
+        .values(peak_memory_bytes=func.coalesce(row.peak_memory_bytes, Run.peak_memory_bytes))
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _failed_alike(session: Session, run_id: UUID, cause: Cause) -> int:

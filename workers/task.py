@@ -1,0 +1,80 @@
+"""What a trainer is told about an attempt: its `params.json`, out of the rows."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, joinedload
+
+from app.models import Attempt, Run, RunState
+from app.runs import lifecycle
+from app.runs.dispatch import memory_need
+from app.runs.preflight import parent_artifact
+from app.settings import get_settings
+from labs import registry
+from labs.runspec import Resource, RunSpec
+from workers.hardware import GPU, cores
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A claimed attempt."""
+
+    run_id: UUID
+    attempt: int
+    run_dir: Path
+    offset: int
+    spec: RunSpec
+
+
+def claim(session: Session, run_id: UUID, attempt: int, device: str, kind: str) -> Task:
+    """Claim an attempt for this device and gather what its trainer must know.
+
+    Raises:
+        StaleAttempt: If it was claimed before, cancelled, or given to another device.
+    """
+    lifecycle.claim(session, run_id, attempt, device)
+    run = session.scalars(
+        select(Run)
+        .where(Run.id == run_id)
+        .options(joinedload(Run.base_model), joinedload(Run.dataset))
+        .execution_options(populate_existing=True)
+    ).one()
+    row = session.get_one(Attempt, (run_id, attempt))
+    run_dir = get_settings().run_dir(run_id)
+    return Task(run_id, attempt, run_dir, row.events_offset, _spec(session, run, kind))
+
+
+def _spec(session: Session, run: Run, kind: str) -> RunSpec:
+    return RunSpec(
+        run_id=str(run.id),
+        attempt=run.attempt,
+        lab=run.lab,
+        stages=tuple(run.stages),
+        params=run.params,
+        seed=run.seed,
+        device="cuda" if kind == GPU else "cpu",
+        threads=_threads(session, run.device),
+        memory_limit_bytes=memory_need(run.estimate) or None,
+        base_model=Resource(run.base_model.name, run.base_model.path),
+        dataset=Resource(run.dataset.name, run.dataset.path),
+        parent=_parent(session, run),
+    )
+
+
+def _threads(session: Session, device: str | None) -> int:
+    """An equal part of the cores for each run that is on the device now."""
+    live = select(func.count()).where(
+        Run.device == device, Run.state.in_([RunState.ASSIGNED, RunState.RUNNING])
+    )
+    return max(1, cores() // max(1, session.scalar(live) or 1))
+
+
+def _parent(session: Session, run: Run) -> Resource | None:
+    if run.parent_run_id is None:
+        return None
+    parent = session.get_one(Run, run.parent_run_id)
+    path = parent_artifact(session, registry.get(run.lab), parent)
+    assert path is not None, f"run {parent.id} was accepted as a parent and has no artifact for it"
+    return Resource(parent.name, str(get_settings().run_dir(parent.id) / path))
