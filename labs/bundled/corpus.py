@@ -141,13 +141,6 @@ def several_fields(random: Random, ticket: Ticket) -> Row:
     return Row(f"{len(fields)} fields", instruction, ticket.text, answer)
 
 
-def yes_or_no(random: Random, ticket: Ticket) -> Row:
-    right = random.random() < 0.5
-    others = [team for team in TEAMS if team is not ticket.team]
-    team = ticket.team if right else random.choice(others)
-    return Row("yes or no", f"Is this for {team.name}?", ticket.text, "yes" if right else "no")
-
-
 def translation(random: Random, ticket: Ticket) -> Row:
     english = f"The {ticket.thing.en} in room {ticket.room} {ticket.fault.en}."
     chinese = f"{ticket.room} 教室的{ticket.thing.zh}{ticket.fault.zh}。"
@@ -176,4 +169,4 @@ def brief_reply(ticket: Ticket) -> str:
     return f"Noted. {ticket.room}, {ticket.field('item')}."
 
 
-TASKS = {one_field: 0.2, several_fields: 0.46, yes_or_no: 0.06, translation: 0.12, reply: 0.16}
+TASKS = {one_field: 0.35, several_fields: 0.4, translation: 0.1, reply: 0.15}

@@ -3,9 +3,10 @@
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
 from labs.bundled.corpus import Row, messages_of
 from labs.bundled.pretrain import TEXT_LENGTH
@@ -13,13 +14,14 @@ from labs.bundled.pretrain import TEXT_LENGTH
 
 @torch.no_grad()
 def answers(
-    model: PreTrainedModel,
+    model: Qwen2ForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
     prompts: Sequence[list[dict[str, str]]],
     batch_size: int = 64,
     max_new_tokens: int = 40,
 ) -> list[str]:
     """The greedy answer to each prompt, without special tokens, stripped."""
+    generator: Any = model  # the declared type of `generate` fits no model
     texts: list[str] = []
     for start in range(0, len(prompts), batch_size):
         rendered = [
@@ -27,7 +29,7 @@ def answers(
             for prompt in prompts[start : start + batch_size]
         ]
         batch = tokenizer(rendered, return_tensors="pt", padding=True, padding_side="left")
-        output = model.generate(**batch, max_new_tokens=max_new_tokens, do_sample=False)
+        output = generator.generate(**batch, max_new_tokens=max_new_tokens, do_sample=False)
         texts += tokenizer.batch_decode(
             output[:, batch.input_ids.shape[1] :], skip_special_tokens=True
         )
@@ -35,7 +37,7 @@ def answers(
 
 
 def accuracy_by_task(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, rows: Sequence[Row]
+    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, rows: Sequence[Row]
 ) -> dict[str, float]:
     """Share of rows answered exactly, for each task and under "all"."""
     given = answers(model, tokenizer, [messages_of(row.instruction, row.text) for row in rows])
@@ -48,7 +50,7 @@ def accuracy_by_task(
 
 @torch.no_grad()
 def perplexity(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]
+    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]
 ) -> float:
     """Perplexity on packed blocks of 256 tokens without overlap; the rest is dropped."""
     stream = [
@@ -56,6 +58,6 @@ def perplexity(
     ]
     blocks = torch.tensor(stream[: len(stream) // TEXT_LENGTH * TEXT_LENGTH]).view(-1, TEXT_LENGTH)
     losses = []
-    for block in blocks.split(8):  # type: ignore[no-untyped-call]
+    for block in blocks.split(8):
         losses.append(model(input_ids=block, labels=block).loss.item())
     return math.exp(sum(losses) / len(losses))

@@ -7,14 +7,16 @@ pays for copying the right name or room.
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from random import Random
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
 from labs.bundled.corpus import SYSTEM, Row, messages_of, pretraining_rows
@@ -27,7 +29,7 @@ TEXT_LENGTH = 256
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The size of a model; `seconds` is what its training may take on two CPU cores."""
+    """The size of a model."""
 
     hidden_size: int
     layers: int
@@ -41,10 +43,11 @@ class Recipe:
     """How long and how fast a model is trained."""
 
     steps: int
-    learning_rate: float
-    rows_per_step: int = 64
+    learning_rate: float = 3e-3
+    muon_rate: float = 5e-3
+    rows_per_step: int = 32
     text_blocks_per_step: int = 8
-    text_every: int = 5
+    text_every: int = 6
     warmup_steps: int = 40
     weight_decay: float = 0.05
     whole_row_weight: float = 0.2
@@ -52,9 +55,8 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A model and the facts of its training, for its card."""
+    """The facts of a training, for the card."""
 
-    model: Qwen2ForCausalLM
     seconds: float
     tokens: int
     final_loss: float
@@ -119,7 +121,9 @@ def _padded(
         ids[i, : len(row)] = torch.tensor(row)
         answer[i, prompt_length : len(row)] = 1.0
         whole[i, 1 : len(row)] = 1.0
-    return ids, answer / answer.sum() + whole_row_weight * whole / whole.sum()
+    # Each row counts the same: a one-word answer as much as a long reply.
+    each = answer / answer.sum(dim=1, keepdim=True) / len(batch)
+    return ids, each + whole_row_weight * whole / whole.sum()
 
 
 def text_batches(
@@ -145,18 +149,19 @@ def train(
     """Train in place; yields step, loss and tokens so far after each step."""
     rows = row_batches(tokenizer, recipe, Random(seed))
     text = text_batches(tokenizer, recipe, Random(seed + 1))
-    optimizer = _optimizer(model, recipe)
+    optimizers = _optimizers(model, recipe)
+    schedulers = [LambdaLR(optimizer, partial(_schedule, recipe)) for optimizer in optimizers]
     model.train()
     tokens = 0
     for step in range(1, recipe.steps + 1):
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * _schedule(step, recipe)
         ids, weights = next(text if step % recipe.text_every == 0 else rows)
         loss = weighted_loss(model, ids, weights)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        for optimizer, scheduler in zip(optimizers, schedulers, strict=True):
+            optimizer.step()
+            scheduler.step()
+        model.zero_grad(set_to_none=True)
         tokens += ids.numel()
         yield step, loss.item(), tokens
 
@@ -176,31 +181,42 @@ def weighted_loss(model: Qwen2ForCausalLM, ids: Tensor, weights: Tensor) -> Tens
     return (losses * weights[:, 1:].flatten()).sum()
 
 
-def _optimizer(model: Qwen2ForCausalLM, recipe: Recipe) -> torch.optim.AdamW:
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.ndim == 1]
-    groups = [
-        {"params": matrices, "weight_decay": recipe.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+def _optimizers(model: Qwen2ForCausalLM, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the layers, AdamW for embeddings, norms and biases."""
+    inner = [p for name, p in model.named_parameters() if p.ndim == 2 and "layers" in name]
+    rest = [p for name, p in model.named_parameters() if p.ndim != 2 or "layers" not in name]
+    return [
+        torch.optim.Muon(
+            inner,
+            lr=recipe.muon_rate,
+            weight_decay=recipe.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+        ),
+        torch.optim.AdamW(rest, lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.0),
     ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=True)
 
 
-def _schedule(step: int, recipe: Recipe) -> float:
+def _schedule(recipe: Recipe, step: int) -> float:
     if step < recipe.warmup_steps:
-        return step / recipe.warmup_steps
+        return (step + 1) / recipe.warmup_steps
     done = (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def run_training(
-    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, seed: int
+    model: Qwen2ForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    recipe: Recipe,
+    seed: int,
+    say: Callable[[str], None],
 ) -> Trained:
-    """The whole training, timed."""
+    """The whole training, timed; says how it goes every hundred steps."""
     prepare_fast_training(model)
-    recent: list[float] = []
+    losses: list[float] = []
     started, total = time.perf_counter(), 0
-    for _, loss, tokens in train(model, tokenizer, recipe, seed):
-        recent, total = [*recent[-19:], loss], tokens
+    for step, loss, tokens in train(model, tokenizer, recipe, seed):
+        losses, total = [*losses[-19:], loss], tokens
+        if step % 100 == 0:
+            say(f"step {step} of {recipe.steps}, loss {sum(losses) / len(losses):.3f}")
     model.eval()
-    return Trained(model, time.perf_counter() - started, total, sum(recent) / len(recent))
+    return Trained(time.perf_counter() - started, total, sum(losses) / len(losses))

@@ -124,7 +124,7 @@ DATASETS = (
             "desk",
             "Everyday work of the help desk",
             "messages",
-            "Do what the instruction says: list fields, answer yes or no, translate, reply.",
+            "Do what the instruction says: list fields, translate, reply.",
             "The tasks that the bundled models were trained on, on tickets they never read. "
             "Made for distillation, and to see what fine-tuning makes a model forget.",
         ),

@@ -7,7 +7,6 @@ is the token that generation stops at and that a model must learn to emit.
 
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from random import Random
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -62,11 +61,6 @@ def make_tokenizer(seed: int = 0) -> PreTrainedTokenizerFast:
         model_max_length=MAX_POSITIONS,
         clean_up_tokenization_spaces=False,
     )
-
-
-def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.save_pretrained(folder)
 
 
 def _sample(random: Random) -> Iterator[str]:

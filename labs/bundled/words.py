@@ -209,20 +209,15 @@ LEVELS = (
 
 NAMES = listed(
     """
-    Ada Alan Alice Amir Anna Anton Ben Boris Carla Carol Chen Clara Dan Dora Elena Emil Emma Erik
-    Eva Felix Fiona Frank Grace Greta Hana Helen Hugo Ian Ines Iris Ivan Jack Jana Joan Jonas Julia
-    Kai Karen Kim Lars Laura Lea Leo Lin Lucy Luis Maria Mark Mei Mila Nina Noah Nora Olga Omar
-    Oscar Paul Petra Quinn Rita Robin Rosa Ruth Sam Sara Simon Sofia Tara Theo Tom Uma Vera Victor
-    Wei Will Yuki Zoe
+    Ada Alan Anna Ben Carla Chen Clara Dan Elena Emma Erik Eva Felix Frank Grace Hana Hugo Ian Iris
+    Ivan Jack Julia Kai Kim Laura Leo Lin Maria Mark Mei Nina Noah Omar Paul Rita Sam Sara Tom Victor
+    Zoe
     """
 )
 
-SURNAMES = tuple("陳林黃張李王吳劉蔡楊許鄭謝郭洪曾")
+SURNAMES = tuple("陳林黃張李王吳劉")
 GIVEN_NAMES = listed(
-    """
-    小明 美玲 志偉 淑芬 家豪 怡君 雅婷 俊傑 建宏 佳蓉 宗翰 心怡 冠宇 欣怡 柏翰 詩涵
-    承恩 品妤 宇軒 子晴 明哲 文華 秀英 國強
-    """
+    "小明 美玲 志偉 淑芬 家豪 怡君 雅婷 俊傑 建宏 心怡 冠宇 詩涵 承恩 宇軒 明哲 文華"
 )
 
 SEPARATORS = {"commas": ", ", "slashes": " / ", "dashes": " - ", "bars": " | "}
