@@ -76,6 +76,11 @@ def celery_app() -> "Celery":
     return make_app(get_settings().celery_broker_url)
 
 
+def reset() -> None:
+    """Forget the application; for tests and after the settings change."""
+    celery_app.cache_clear()
+
+
 def queue_name(device: str) -> str:
     """The Celery queue that a device's worker listens to."""
     return f"device.{device}"

@@ -1,0 +1,198 @@
+"""The whole way of a run, with a real worker, a real Redis and a real database."""
+
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from app import broker
+from app.database import reading, transaction
+from app.metrics import store
+from app.models import Attempt, Run, RunState, User
+from app.runs import lifecycle, queries
+from app.runs.dispatch import fill_devices
+from app.settings import ROOT
+from labs.contract import Cause
+from tests.workers.conftest import Bench, eventually, run_of, start_process, wait_for
+from workers import chores
+
+
+def steps_of(run: Run) -> list[int]:
+    with reading() as session:
+        return store.read(session, run.id).series("train/loss")[0].tolist()
+
+
+def attempts_of(run: Run) -> list[Attempt]:
+    with reading() as session:
+        return list(queries.attempts(session, run.id))
+
+
+def start_run(bench: Bench, **script: object) -> Run:
+    """A run that is training: it has logged its first steps."""
+    run_id = bench.queue_run(**script)
+    fill_devices()
+    wait_for(run_id, RunState.RUNNING)
+    return eventually(lambda: (run := run_of(run_id)).metric_rows and run, "no metrics came")
+
+
+def trainer_of(run: Run) -> psutil.Process:
+    pid = eventually(lambda: attempts_of(run)[-1].pid, "the trainer's pid was not noted")
+    return psutil.Process(pid)
+
+
+def cancel(run: Run) -> None:
+    with transaction() as session:
+        lifecycle.request_cancel(session, run.id, session.get_one(User, run.owner_id))
+
+
+def test_a_run_is_carried_out(bench: Bench) -> None:
+    bench.start_worker()
+    run_id = bench.queue_run(steps=50)
+    assert fill_devices() == 1
+    run = wait_for(run_id, RunState.SUCCEEDED)
+    assert (run.attempt, run.device, run.progress_done, run.stage) == (1, "cpu", 50.0, "train")
+    with reading() as session:
+        steps, losses = store.read(session, run_id).series("train/loss")
+        told = [event.kind for event in queries.events(session, run_id)]
+    assert steps.tolist() == list(range(1, 51))
+    assert losses.tolist() == [1 / step for step in range(1, 51)]
+    assert told == ["state", "state", "environment", "stage", "state"]
+
+
+def test_a_trainer_finds_no_secrets_in_its_environment(bench: Bench) -> None:
+    bench.start_worker()
+    run_id = bench.queue_run(steps=1)
+    fill_devices()
+    assert wait_for(run_id, RunState.SUCCEEDED).environment["secrets"] == []
+
+
+def test_a_lab_that_fails_tells_its_cause_and_sentence(bench: Bench) -> None:
+    bench.start_worker()
+    script = {"outcome": "failed", "cause": "diverged", "message": "The loss became {value}."}
+    run_id = bench.queue_run(steps=1, **script)
+    fill_devices()
+    run = wait_for(run_id, RunState.FAILED)
+    assert run.cause == Cause.DIVERGED
+    assert run.reason is not None
+    assert run.reason["message"] == "The loss became {{value}}."
+
+
+def test_a_bell_that_rings_ten_times_starts_one_attempt(bench: Bench) -> None:
+    bench.start_worker()
+    run = start_run(bench, steps=60)
+    for _ in range(10):
+        assert broker.ring(run.id, 1, "cpu")
+    run = wait_for(run.id, RunState.SUCCEEDED)
+    assert run.attempt == 1
+    assert steps_of(run) == list(range(1, 61))
+
+
+def test_a_killed_trainer_resumes_from_its_checkpoint_on_one_line(bench: Bench) -> None:
+    bench.start_worker()
+    run_id = bench.queue_run(steps=20, kill_at=13)
+    fill_devices()
+    run = wait_for(run_id, RunState.SUCCEEDED)
+    first, second = attempts_of(run)
+    assert (first.outcome, first.cause) == ("requeued", Cause.KILLED)
+    assert first.reason == {
+        "message": "Stopped unexpectedly (signal {signal}) at step {step}.",
+        "values": {"signal": 9, "step": 13},
+    }
+    assert second.resumed_from_step == 10
+    assert steps_of(run) == list(range(1, 21))
+
+
+def test_a_run_that_always_dies_is_held(bench: Bench) -> None:
+    bench.start_worker()
+    run_id = bench.queue_run(steps=20, kill_at=3, always_kill=True)
+    fill_devices()
+    assert wait_for(run_id, RunState.HELD).attempt == 3
+
+
+def test_a_cancelled_run_stops_and_keeps_its_points(bench: Bench) -> None:
+    bench.start_worker()
+    run = start_run(bench, steps=100_000)
+    trainer = trainer_of(run)
+    cancel(run)
+    run = wait_for(run.id, RunState.CANCELLED)
+    assert run.cause == Cause.CANCELLED
+    assert not trainer.is_running()
+    assert steps_of(run)
+
+
+def test_a_trainer_that_ignores_the_wish_is_killed(bench: Bench) -> None:
+    bench.start_worker()
+    run = start_run(bench, steps=100_000, deaf=True)
+    trainer = trainer_of(run)
+    cancel(run)
+    wait_for(run.id, RunState.CANCELLED)
+    assert not trainer.is_running()
+
+
+def test_a_worker_told_to_stop_gives_its_runs_back(bench: Bench) -> None:
+    worker = bench.start_worker()
+    run = start_run(bench, steps=400)
+    assert worker.end(seconds=10) == 0
+    run = run_of(run.id)
+    assert (run.state, run.cause) == (RunState.QUEUED, Cause.DRAINED)
+    bench.start_worker()
+    fill_devices()
+    run = wait_for(run.id, RunState.SUCCEEDED)
+    assert run.attempt == 2
+    assert steps_of(run) == list(range(1, 401))
+
+
+def test_a_killed_workers_trainer_dies_and_its_run_goes_on(bench: Bench) -> None:
+    worker = bench.start_worker()
+    run = start_run(bench, steps=1000, checkpoint_every=1)
+    trainer = trainer_of(run)
+    worker.signal(signal.SIGKILL)
+    worker.process.wait(timeout=10)
+    bench.start_worker()
+    assert not trainer.is_running()
+    fill_devices()
+    wait_for(run.id, RunState.RUNNING, RunState.SUCCEEDED)
+    assert attempts_of(run)[0].cause == Cause.LOST_WORKER
+
+
+def test_the_housekeeper_finds_a_dead_worker_by_its_lease(bench: Bench) -> None:
+    worker = bench.start_worker()
+    run = start_run(bench, steps=100_000)
+    worker.signal(signal.SIGKILL)
+    keeper = start_process("tests.workers.keeper", log=bench.folder / "keeper.log")
+    try:
+        run = wait_for(run.id, RunState.QUEUED)
+    finally:
+        keeper.terminate()
+        assert keeper.wait(timeout=10) == 0
+    assert run.cause == Cause.LOST_WORKER
+    assert run.reason is not None
+
+
+def test_a_bell_that_was_lost_rings_again(bench: Bench) -> None:
+    bench.start_worker()
+    run_id = bench.queue_run(steps=5)
+    with transaction() as session:
+        lifecycle.assign(session, run_id, "cpu", lifecycle.reason_of("Placed."))
+    eventually(chores.ring_again, "nothing was rung for")
+    wait_for(run_id, RunState.SUCCEEDED)
+
+
+def test_a_second_worker_for_the_same_device_refuses(bench: Bench) -> None:
+    first = bench.start_worker()
+    second = start_process("tests.workers.scripted", "cpu", log=bench.folder / "second.log")
+    assert second.wait(timeout=30) != 0
+    told = (bench.folder / "second.log").read_text()
+    assert f"A worker for cpu already runs on this machine (process {first.process.pid})" in told
+
+
+@pytest.mark.parametrize("module", ["workers.main", "workers.device", "workers.housekeeper"])
+def test_no_worker_process_loads_torch_or_the_web(module: str) -> None:
+    heavy = {"torch", "transformers", "peft", "fastapi", "starlette", "jinja2"}
+    code = f"import {module}, sys; print(sorted({heavy} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
