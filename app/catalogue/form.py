@@ -1,0 +1,175 @@
+"""The form that starts a run, as its page shows it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from shlex import quote
+
+from sqlalchemy.orm import Session
+
+from app.catalogue import queries
+from app.catalogue.sent import Entered
+from app.catalogue.views import own_names
+from app.errors import FieldError
+from app.forms import Field, Values, param_fields
+from app.i18n import N_, gettext
+from app.models import Dataset, LanguageModel, User
+from labs.contract import Lab, Stage
+
+DEFAULT_SEED = "0"
+UPLOAD = "dataset_file"
+
+
+@dataclass(frozen=True, slots=True)
+class RunForm:
+    """A run before it starts. Rendered by labs/new.html."""
+
+    lab: Lab
+    presets: Sequence[str]
+    inputs: Sequence[Field]
+    basic: Sequence[Field]
+    advanced: Sequence[Field]
+    about: Sequence[Field]
+    stages: Sequence[tuple[Stage, bool]]
+    stages_error: str
+    error: str
+    wrong: Sequence[Field]
+    key: str
+    parent: str
+    command: str
+
+
+def run_form(
+    session: Session,
+    actor: User,
+    lab: Lab,
+    entered: Entered,
+    errors: Sequence[FieldError] = (),
+    error: str = "",
+) -> RunForm:
+    """The form with these values, and what is wrong with them."""
+    models = queries.usable_models(session)
+    datasets = queries.usable_datasets(session, actor, lab)
+    values = Values(_texts(lab, entered, models, datasets), errors)
+    params = _own_first(param_fields(lab.params, values), lab)
+    inputs = [values.put(each) for each in _inputs(models, datasets)]
+    about = [values.put(each) for each in _about()]
+    return RunForm(
+        lab=lab,
+        presets=list(lab.presets),
+        inputs=inputs,
+        basic=[each for each in params if each.basic],
+        advanced=[each for each in params if not each.basic],
+        about=about,
+        stages=[(s, entered.stages is None or s.name in entered.stages) for s in lab.stages],
+        stages_error=values.error("stages"),
+        error=" ".join(filter(None, (error, values.error(""), values.error("lab")))),
+        wrong=[each for each in (*inputs, *params, *about) if each.error],
+        key=entered.key,
+        parent=entered.parent,
+        command=_command(lab, entered, values, models, datasets),
+    )
+
+
+def _texts(
+    lab: Lab, entered: Entered, models: Sequence[LanguageModel], datasets: Sequence[Dataset]
+) -> dict[str, str]:
+    bundled = [dataset for dataset in datasets if dataset.bundled]
+    first = {
+        "base_model": _first(models, lab.default_model),
+        "dataset": _first(bundled or datasets, lab.default_dataset),
+        "seed": DEFAULT_SEED,
+    }
+    if entered.sent:
+        boxes = (f.name for f in param_fields(lab.params, Values()) if f.kind == "checkbox")
+        first.update(dict.fromkeys(boxes, "false"))
+    return {**first, **entered.texts}
+
+
+def _first(found: Sequence[LanguageModel] | Sequence[Dataset], name: str) -> str:
+    named = next((each for each in found if each.name == name), None)
+    chosen = named or (found[0] if found else None)
+    return str(chosen.id) if chosen else ""
+
+
+def _inputs(models: Sequence[LanguageModel], datasets: Sequence[Dataset]) -> list[Field]:
+    return [
+        Field(
+            "base_model",
+            gettext(N_("Base model")),
+            "select",
+            choices=[(str(model.id), model.name) for model in models],
+            help=gettext(N_("The model the run starts from.")),
+        ),
+        Field(
+            "dataset",
+            gettext(N_("Dataset")),
+            "select",
+            choices=[(str(each.id), gettext(each.title or each.name)) for each in datasets],
+            help=gettext(N_("Those whose format this lab can learn from.")),
+        ),
+        Field(
+            UPLOAD,
+            gettext(N_("Or your own dataset")),
+            "file",
+            placeholder=".jsonl",
+            help=gettext(
+                N_(
+                    "JSONL, such as Alpaca: instruction, input and output on each line. "
+                    "It is checked first and stays in your datasets."
+                )
+            ),
+        ),
+    ]
+
+
+def _about() -> list[Field]:
+    return [
+        Field(
+            "name",
+            gettext(N_("Name")),
+            help=gettext(N_("So that you find it again. Left empty, it is named for you.")),
+        ),
+        Field(
+            "seed",
+            gettext(N_("Seed")),
+            "number",
+            step="1",
+            help=gettext(N_("The same seed and parameters give the same result.")),
+        ),
+    ]
+
+
+def _own_first(fields: Sequence[Field], lab: Lab) -> list[Field]:
+    own = own_names(lab)
+    return sorted(fields, key=lambda each: each.name not in own)
+
+
+def _command(
+    lab: Lab,
+    entered: Entered,
+    values: Values,
+    models: Sequence[LanguageModel],
+    datasets: Sequence[Dataset],
+) -> str:
+    """The command line that does the same without a server."""
+    texts = values.texts
+    words = ["./bunsen lab run", lab.slug, *_changed(lab, texts)]
+    for option, found, key, default in (
+        ("--model", models, "base_model", lab.default_model),
+        ("--dataset", datasets, "dataset", lab.default_dataset),
+    ):
+        name = next((each.name for each in found if str(each.id) == texts[key]), default)
+        words += [f"{option} {quote(name)}"] if name != default else []
+    if entered.stages and len(entered.stages) < len(lab.stages):
+        words.append(f"--stages {quote(','.join(entered.stages))}")
+    if texts["seed"] not in ("", DEFAULT_SEED):
+        words.append(f"--seed {quote(texts['seed'])}")
+    return " ".join(words)
+
+
+def _changed(lab: Lab, texts: Mapping[str, str]) -> list[str]:
+    return [
+        f"--set {each.name}={quote(texts[each.name])}"
+        for each in param_fields(lab.params, Values())
+        if texts.get(each.name, each.value) != each.value
+    ]

@@ -1,0 +1,121 @@
+"""Labs as pages, and the form that starts a run."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import RedirectResponse
+from sqlalchemy.orm import Session
+from starlette.datastructures import FormData, UploadFile
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.catalogue import sent, views
+from app.catalogue.estimate import estimate_panel
+from app.catalogue.form import UPLOAD, run_form
+from app.datasets.upload import add_dataset
+from app.errors import AppError, FieldError, InvalidInput, NotFound
+from app.html import render
+from app.i18n import N_, sentence
+from app.models import Run, User
+from app.runs.queries import get_run
+from app.runs.submit import submit
+from app.security import Actor, Reader, Writer
+from labs import registry
+from labs.contract import Lab, LabError
+
+router = APIRouter()
+
+
+async def sent_form(request: Request) -> AsyncIterator[FormData]:
+    """The fields and files of a sent form; its temporary files go with the request."""
+    async with request.form() as form:
+        yield form
+
+
+Sent = Annotated[FormData, Depends(sent_form)]
+
+
+def find_lab(slug: str) -> Lab:
+    """The lab in the address."""
+    try:
+        return registry.get(slug)
+    except LabError as error:
+        raise NotFound(error.message, **error.values) from error
+
+
+FoundLab = Annotated[Lab, Depends(find_lab)]
+
+
+@router.get("/labs")
+def index(request: Request, session: Reader, actor: Actor) -> Response:
+    return render(request, "labs/index.html", views.labs_page(session, actor))
+
+
+@router.get("/labs/{slug}")
+def show(request: Request, session: Reader, actor: Actor, lab: FoundLab) -> Response:
+    return render(request, "labs/show.html", views.lab_page(session, actor, lab))
+
+
+@router.get("/labs/{slug}/runs/new")
+def new_run(
+    request: Request, session: Reader, actor: Actor, lab: FoundLab, preset: str | None = None
+) -> Response:
+    """The empty form; `?from=` takes the values of an earlier run, `?preset=` those of a preset."""
+    earlier = request.query_params.get("from")
+    entered = (
+        sent.values_of(_earlier(session, actor, earlier), lab)
+        if earlier
+        else sent.first_values(lab, preset)
+    )
+    return render(request, "labs/new.html", run_form(session, actor, lab, entered))
+
+
+@router.post("/labs/{slug}/estimate")
+def estimate(
+    request: Request, session: Reader, actor: Actor, lab: FoundLab, form: Sent
+) -> Response:
+    panel = estimate_panel(session, actor, lab, sent.read(form))
+    return render(request, "labs/_estimate.html", panel)
+
+
+@router.post("/labs/{slug}/runs")
+def create_run(
+    request: Request, session: Writer, actor: Actor, lab: FoundLab, form: Sent
+) -> Response:
+    entered = sent.read(form)
+    try:
+        run = _start(session, actor, lab, entered, form.get(UPLOAD))
+    except AppError as error:
+        errors = error.errors if isinstance(error, InvalidInput) else ()
+        message = "" if errors else sentence(error.message, error.values)
+        page = run_form(session, actor, lab, entered, errors, message)
+        return render(request, "labs/new.html", page, status=error.status_code)
+    return RedirectResponse(f"/runs/{run.id}", 303)
+
+
+def _start(
+    session: Session, actor: User, lab: Lab, entered: sent.Entered, file: UploadFile | str | None
+) -> Run:
+    dataset = None
+    if isinstance(file, UploadFile) and file.filename:
+        dataset = str(_keep(session, actor, file).id)
+    with session.begin_nested():
+        return submit(session, actor, sent.submission(lab, entered, dataset))
+
+
+def _keep(session: Session, actor: User, file: UploadFile):  # type: ignore[no-untyped-def]
+    try:
+        return add_dataset(session, actor, file.filename or "", file.file)
+    except InvalidInput as error:
+        raise InvalidInput(
+            [FieldError(UPLOAD, e.message, e.values) for e in error.errors]
+        ) from error
+
+
+def _earlier(session: Session, actor: User, text: str) -> Run:
+    try:
+        return get_run(session, actor, UUID(text))
+    except ValueError:
+        raise NotFound(N_("There is no such run.")) from None

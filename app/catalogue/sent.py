@@ -1,0 +1,92 @@
+"""What a run form holds: where its first values come from, and what a sent one says."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID, uuid4
+
+from starlette.datastructures import FormData
+
+from app.errors import FieldError, InvalidInput
+from app.forms import param_texts, param_values
+from app.i18n import N_
+from app.models import Run
+from app.runs.submit import Submission
+from labs.contract import Lab
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """The texts of a form's fields, its ticked stages, and which rendering it was.
+
+    `sent` tells a sent form, in which an unticked box is simply missing, from first values.
+    """
+
+    texts: Mapping[str, str] = field(default_factory=dict)
+    stages: Sequence[str] | None = None
+    key: str = field(default_factory=lambda: uuid4().hex)
+    parent: str = ""
+    sent: bool = False
+
+
+def first_values(lab: Lab, preset: str | None) -> Entered:
+    """The lab's defaults, or one of its presets over them."""
+    return Entered(texts=param_texts(lab.presets.get(preset or "", {})))
+
+
+def values_of(run: Run, lab: Lab) -> Entered:
+    """The values of an earlier run, to run it again with changes."""
+    known = {name: value for name, value in run.params.items() if name in lab.params.model_fields}
+    texts = {
+        **param_texts(known),
+        "base_model": str(run.base_model_id),
+        "dataset": str(run.dataset_id),
+        "seed": str(run.seed),
+        "name": run.name,
+    }
+    parent = str(run.parent_run_id) if run.parent_run_id else ""
+    return Entered(texts=texts, stages=[str(stage) for stage in run.stages], parent=parent)
+
+
+def read(form: FormData) -> Entered:
+    """What somebody sent; files stay with the form."""
+    texts = {name: value for name, value in form.items() if isinstance(value, str)}
+    return Entered(
+        texts=texts,
+        stages=[stage for stage in form.getlist("stages") if isinstance(stage, str)],
+        key=texts.get("idempotency_key", "")[:128] or uuid4().hex,
+        parent=texts.get("parent_run", ""),
+        sent=True,
+    )
+
+
+def submission(lab: Lab, entered: Entered, dataset: str | None = None) -> Submission:
+    """The sent form as the one door takes it; `dataset` is one that came with the form."""
+    texts = entered.texts
+    return Submission(
+        lab=lab.slug,
+        params=param_values(lab.params, texts),
+        stages=entered.stages,
+        base_model=texts.get("base_model") or None,
+        dataset=dataset or texts.get("dataset") or None,
+        seed=_seed(texts.get("seed", "")),
+        parent_run=_uuid(entered.parent),
+        name=texts.get("name", ""),
+        idempotency_key=entered.key,
+    )
+
+
+def _seed(text: str) -> int | None:
+    if not text.strip():
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        problem = FieldError("seed", N_("A seed is a whole number, not “{text}”."), {"text": text})
+        raise InvalidInput([problem]) from None
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -1,0 +1,186 @@
+"""Runs beside each other: what was varied, and what it did."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from markupsafe import Markup
+from sqlalchemy.orm import Session
+
+from app.compare.colours import Mark, marks
+from app.compare.varied import Varied, varied
+from app.i18n import gettext
+from app.metrics.store import LatestValue, MetricFrame, latest, read
+from app.models import Run, User
+from app.runs import queries
+from app.runs.charts import Chart, Line, chart_of, embedded, series_of
+from app.runs.labs_of import lab_of
+from app.runs.measure import measured
+from app.runs.shown import shown
+from app.runs.tiles import order_of
+from labs.contract import Direction, Lab
+
+MOST_RUNS = 12
+OFFERED = 20
+# Sums of few points; more runs share the picture.
+POINTS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A run in the comparison; `without` is the address of the rest."""
+
+    run: Run
+    lab: Lab
+    mark: Mark
+    without: str
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """One metric over all runs. `best` are the places of the better values."""
+
+    title: str
+    key: str
+    hint: str
+    values: Sequence[str]
+    best: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRow:
+    """One prompt and what each run answered."""
+
+    prompt: str
+    expected: str
+    answers: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ComparePage:
+    """Runs beside each other. Rendered by compare/show.html."""
+
+    columns: Sequence[Column]
+    varied: Varied
+    metrics: Sequence[MetricRow]
+    charts: Sequence[Chart]
+    data: Markup
+    source: str
+    samples: Sequence[SampleRow]
+    offered: Sequence[Run]
+    ids: str
+
+
+def compare_page(session: Session, actor: User, ids: Sequence[UUID]) -> ComparePage:
+    runs = [queries.get_run(session, actor, run_id) for run_id in ids]
+    labs = {run.lab: lab_of(run) for run in runs}
+    columns = _columns(runs, labs)
+    lab = columns[0].lab if columns else None
+    frames = [read(session, run.id) for run in runs]
+    keys = order_of(sorted({key for frame in frames for key in frame.columns}), lab) if lab else []
+    values = latest(session, [run.id for run in runs])
+    return ComparePage(
+        columns=columns,
+        varied=varied(runs, labs),
+        metrics=[_row(lab, key, runs, values) for key in keys] if lab else [],
+        charts=[chart_of(lab, key) for key in keys] if lab else [],
+        data=_data(columns, frames, keys),
+        source=" ".join(f"/api/v1/runs/{run.id}/metrics#{run.id}:" for run in runs),
+        samples=_samples(session, runs),
+        offered=_offered(session, actor, runs),
+        ids=",".join(map(str, ids)),
+    )
+
+
+def _columns(runs: Sequence[Run], labs: Mapping[str, Lab]) -> list[Column]:
+    chosen = marks([run.id for run in runs])
+    return [
+        Column(run, labs[run.lab], chosen[run.id], address([r.id for r in runs if r is not run]))
+        for run in runs
+    ]
+
+
+def address(ids: Sequence[UUID]) -> str:
+    return "/compare?runs=" + ",".join(map(str, ids))
+
+
+def _row(
+    lab: Lab, key: str, runs: Sequence[Run], values: Mapping[UUID, Mapping[str, LatestValue]]
+) -> MetricRow:
+    metric = lab.metric(key)
+    newest = [values[run.id][key].value if key in values[run.id] else None for run in runs]
+    hints: dict[Direction, str] = {
+        "lower": gettext("lower is better"),
+        "higher": gettext("higher is better"),
+        "none": "",
+    }
+    return MetricRow(
+        title=gettext(metric.title),
+        key=key,
+        hint=hints[metric.direction],
+        values=[measured(value, metric.unit) for value in newest],
+        best=_best(newest, metric.direction),
+    )
+
+
+def _best(values: Sequence[float | None], direction: Direction) -> frozenset[int]:
+    """Places of the best value; none where all are equal or nothing is better."""
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    if direction == "none" or len(finite) < 2 or min(finite) == max(finite):
+        return frozenset()
+    best = min(finite) if direction == "lower" else max(finite)
+    return frozenset(place for place, value in enumerate(values) if value == best)
+
+
+def _data(columns: Sequence[Column], frames: Sequence[MetricFrame], keys: Sequence[str]) -> Markup:
+    lines, series = [], {}
+    for column, frame in zip(columns, frames, strict=True):
+        for key in keys:
+            line = Line(
+                id=f"{column.run.id}:{key}",
+                chart=chart_of(column.lab, key).name,
+                label=column.run.name,
+                color=column.mark.colour,
+                dash=column.mark.dash,
+            )
+            lines.append(line)
+            series[line.id] = series_of(frame, key, POINTS)
+    return embedded(lines, series)
+
+
+def _samples(session: Session, runs: Sequence[Run]) -> list[SampleRow]:
+    """Prompts that at least two of the runs have answered."""
+    answers = [_answers(session, run) for run in runs]
+    prompts = dict.fromkeys(prompt for found in answers for prompt in found)
+    return [
+        SampleRow(
+            prompt=prompt,
+            expected=next(
+                (str(found[prompt].get("expected") or "") for found in answers if prompt in found),
+                "",
+            ),
+            answers=[_text(found.get(prompt)) for found in answers],
+        )
+        for prompt in prompts
+        if sum(prompt in found for found in answers) > 1
+    ]
+
+
+def _answers(session: Session, run: Run) -> dict[str, dict[str, Any]]:
+    events = queries.events(session, run.id, kinds=["samples"])
+    rows = [row for samples in shown(events).samples for row in samples["rows"]]
+    return {str(row["prompt"]): row for row in rows if "prompt" in row}
+
+
+def _text(row: Mapping[str, Any] | None) -> str:
+    return "–" if row is None else str(row.get("tuned") or row.get("base") or "–")
+
+
+def _offered(session: Session, actor: User, runs: Sequence[Run]) -> list[Run]:
+    """Recent runs of the same lab that are not in the comparison yet."""
+    known = {run.id for run in runs}
+    lab = runs[0].lab if runs else None
+    found, _cursor = queries.list_runs(session, actor, lab=lab, limit=OFFERED + len(runs))
+    return [run for run in found if run.id not in known]

@@ -1,0 +1,17 @@
+"""The first page."""
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.home.views import home_page
+from app.html import render, wants_block
+from app.security import Actor, Reader
+
+router = APIRouter()
+
+
+@router.get("/")
+def show(request: Request, session: Reader, actor: Actor) -> Response:
+    block = "work" if wants_block(request) else None
+    return render(request, "home/show.html", home_page(session, actor), block)

@@ -1,0 +1,57 @@
+"""Runs as pages: the list, one run live, cancelling, and letting a held one try again."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from fastapi.responses import RedirectResponse
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.database import after_commit
+from app.html import render, wants_block
+from app.runs import lifecycle, queries
+from app.runs.board import Filters, runs_page
+from app.runs.dispatch import fill_devices
+from app.runs.views import CancelPage, run_page
+from app.security import Actor, Reader, Writer
+
+router = APIRouter()
+
+
+@router.get("/runs")
+def index(
+    request: Request, session: Reader, actor: Actor, filters: Annotated[Filters, Query()]
+) -> Response:
+    block = "list" if wants_block(request) else None
+    return render(request, "runs/index.html", runs_page(session, actor, filters), block)
+
+
+@router.get("/runs/{run_id}")
+def show(
+    request: Request, session: Reader, actor: Actor, run_id: UUID, part: str = "status"
+) -> Response:
+    """The page; for htmx its block `status` or `results`."""
+    page = run_page(session, actor, queries.get_run(session, actor, run_id))
+    block = "results" if part == "results" else "status"
+    return render(request, "runs/show.html", page, block if wants_block(request) else None)
+
+
+@router.get("/runs/{run_id}/cancellation/new")
+def confirm_cancel(request: Request, session: Reader, actor: Actor, run_id: UUID) -> Response:
+    page = CancelPage(queries.get_run(session, actor, run_id))
+    return render(request, "runs/cancel.html", page)
+
+
+@router.post("/runs/{run_id}/cancellation")
+def cancel(session: Writer, actor: Actor, run_id: UUID) -> Response:
+    lifecycle.request_cancel(session, run_id, actor)
+    after_commit(session, fill_devices)
+    return RedirectResponse(f"/runs/{run_id}", 303)
+
+
+@router.post("/runs/{run_id}/release")
+def release(session: Writer, actor: Actor, run_id: UUID) -> Response:
+    lifecycle.release_held(session, run_id, actor)
+    after_commit(session, fill_devices)
+    return RedirectResponse(f"/runs/{run_id}", 303)

@@ -1,0 +1,131 @@
+"""The page of one run: what its template is given."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from markupsafe import Markup
+from sqlalchemy.orm import Session
+
+from app import clock
+from app.access import Action, can
+from app.errors import NotFound
+from app.forms import as_text
+from app.i18n import gettext
+from app.metrics.store import latest, read
+from app.models import Artifact, Attempt, Run, RunState, User
+from app.runs import queries
+from app.runs.causes import CAUSES, Explanation
+from app.runs.charts import Chart, charts_of, embedded, lines_of, points_of
+from app.runs.labs_of import lab_of
+from app.runs.shown import Shown, shown
+from app.runs.stages import StageLine, stage_lines
+from app.runs.tail import log_tail
+from app.runs.tiles import Measurement, Tile, measurements, tiles
+from labs.contract import Cause, Lab
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterRow:
+    """A parameter of a run, and whether it is the lab's default."""
+
+    title: str
+    name: str
+    value: str
+    unit: str
+    is_default: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CancelPage:
+    """Asks once more before a run is cancelled. Rendered by runs/cancel.html."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """One run, live. Rendered by runs/show.html; its blocks `status` and `results` also alone."""
+
+    run: Run
+    lab: Lab
+    now: datetime
+    stages: Sequence[StageLine]
+    explanation: Explanation | None
+    tiles: Sequence[Tile]
+    measurements: Sequence[Measurement]
+    charts: Sequence[Chart]
+    data: Markup
+    shown: Shown
+    artifacts: Sequence[Artifact]
+    attempts: Sequence[Attempt]
+    parameters: Sequence[ParameterRow]
+    parent: Run | None
+    log: str
+    seen: str
+    may_cancel: bool
+    may_release: bool
+    waiting_total: int
+
+
+def run_page(session: Session, actor: User, run: Run) -> RunPage:
+    lab = lab_of(run)
+    values = latest(session, [run.id])[run.id]
+    events = queries.events(session, run.id)
+    frame = read(session, run.id)
+    charts = charts_of(lab, frame.columns)
+    log = log_tail(run.id)
+    return RunPage(
+        run=run,
+        lab=lab,
+        now=clock.now(),
+        stages=stage_lines(run, lab, events, clock.now()),
+        explanation=_explanation(run),
+        tiles=tiles(run, lab, values),
+        measurements=measurements(lab, values),
+        charts=charts,
+        data=embedded(lines_of(charts, lab), points_of(frame)),
+        shown=shown(events),
+        artifacts=queries.artifacts(session, run.id),
+        attempts=queries.attempts(session, run.id),
+        parameters=_parameters(run, lab),
+        parent=_parent(session, actor, run),
+        log=log.text,
+        seen=f"{frame.next_row}.{events[-1].seq if events else 0}.{log.end}",
+        may_cancel=_may_cancel(actor, run),
+        may_release=run.state is RunState.HELD and can(actor, Action.RELEASE_RUN, run.owner_id),
+        waiting_total=queries.count_waiting(session) if run.state is RunState.QUEUED else 0,
+    )
+
+
+def _may_cancel(actor: User, run: Run) -> bool:
+    asked = run.cancel_requested_at is not None
+    return not run.state.is_over and not asked and can(actor, Action.CANCEL_RUN, run.owner_id)
+
+
+def _explanation(run: Run) -> Explanation | None:
+    return CAUSES.get(Cause(run.cause)) if run.cause in set(Cause) else None
+
+
+def _parent(session: Session, actor: User, run: Run) -> Run | None:
+    """The run this one was built upon, where the reader may see it."""
+    if run.parent_run_id is None:
+        return None
+    try:
+        return queries.get_run(session, actor, run.parent_run_id)
+    except NotFound:
+        return None
+
+
+def _parameters(run: Run, lab: Lab) -> list[ParameterRow]:
+    properties = lab.params.model_json_schema().get("properties", {})
+    return [
+        ParameterRow(
+            title=gettext(properties.get(name, {}).get("title", name)),
+            name=name,
+            value=as_text(value),
+            unit=gettext(properties.get(name, {}).get("unit", "") or ""),
+            is_default=as_text(value) == as_text(properties.get(name, {}).get("default")),
+        )
+        for name, value in run.params.items()
+    ]

@@ -1,0 +1,39 @@
+// Numbers as people read them, in the language of the page; the server's `measured` in small.
+const language = document.documentElement.lang
+const BYTES = ["B", "KiB", "MiB", "GiB", "TiB"]
+const forms = new Map()
+
+function plain(value, digits) {
+  if (!forms.has(digits)) forms.set(digits, new Intl.NumberFormat(language, { maximumSignificantDigits: digits }))
+  return forms.get(digits).format(value)
+}
+
+export function format(value, unit = "", digits = 4) {
+  if (value === null || value === undefined) return "–"
+  if (Number.isNaN(value)) return "NaN"
+  if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞"
+  if (unit === "bytes") return bytes(value, digits)
+  if (unit === "fraction") return `${plain(value * 100, digits)} %`
+  if (unit === "s" && Math.abs(value) < 1) return `${plain(value * 1000, digits)} ms`
+  const size = Math.abs(value)
+  if (size !== 0 && (size < 1e-4 || size >= 1e15)) return value.toExponential(Math.min(2, digits - 1))
+  const text = plain(value, size >= 1000 ? Math.max(digits, Math.floor(Math.log10(size)) + 1) : digits)
+  return unit === "s" ? `${text} s` : text
+}
+
+function bytes(value, digits) {
+  const power = Math.max(0, Math.min(BYTES.length - 1, Math.floor(Math.log2(Math.abs(value) || 1) / 10)))
+  return `${plain(value / 1024 ** power, digits)} ${BYTES[power]}`
+}
+
+const seconds = new Intl.NumberFormat(language, { style: "unit", unit: "second", unitDisplay: "short", maximumFractionDigits: 0 })
+const minutes = new Intl.NumberFormat(language, { style: "unit", unit: "minute", unitDisplay: "short" })
+const hours = new Intl.NumberFormat(language, { style: "unit", unit: "hour", unitDisplay: "short" })
+
+// A length of time in its two largest units.
+export function duration(total) {
+  const whole = Math.max(0, Math.round(total))
+  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60]
+  if (h) return `${hours.format(h)} ${minutes.format(m)}`
+  return m ? `${minutes.format(m)} ${seconds.format(s)}` : seconds.format(s)
+}
