@@ -25,7 +25,7 @@ class DirectoryContext:
         self.run_dir = run_dir
         self.seed = spec.seed
         self.attempt = spec.attempt
-        self.device = spec.device
+        self.device: str = spec.device
         self.base_model = Path(spec.base_model.path)
         self.dataset = Path(spec.dataset.path)
         self.stage = ""

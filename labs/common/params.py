@@ -28,7 +28,7 @@ class TrainingParams(Params):
             description="Optimizer updates. One step sees batch size × gradient accumulation rows.",
             json_schema_extra=shown("optimizer steps", basic=True),
         ),
-    ] = 120
+    ] = 100
     epochs: Annotated[
         float | None,
         Field(
