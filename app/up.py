@@ -264,7 +264,10 @@ def web_is_ready(address: Address) -> bool:
 
 
 def device_is_ready(workers: list[Child], since: datetime) -> bool:
-    """Whether one of these very workers has registered its device (a drained one counts too)."""
+    """Whether one of these very workers has registered its device, so that runs may wait for it.
+
+    It still imports torch for the trainers then: the first run starts a few seconds later.
+    """
     alive = select(Device.pid).where(Device.heartbeat_at >= since)
     with reading() as session:
         pids = session.scalars(alive).all()
