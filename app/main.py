@@ -30,6 +30,7 @@ ROUTERS = (
     "app.accounts.admin",
     "app.devices.routes",
     "app.audit.routes",
+    "app.storage.routes",
     "app.ops",
     "app.api.routes",
 )

@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.4
 LOG_BYTES = 64 << 10
-# A stream speaks of a rewind; the table keeps the trainer's word for it.
-EVENT_NAMES = {"resumed": "rewind"}
+# What the table calls otherwise: a rewind by the trainer's word, a notice beside the live log.
+EVENT_NAMES = {"resumed": "rewind", "log": "notice"}
 
 
 @dataclass(frozen=True, slots=True)

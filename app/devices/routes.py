@@ -1,0 +1,38 @@
+"""Devices as an admin sees them: how busy, and in or out of service."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from app.database import after_commit
+from app.devices.queries import set_state
+from app.devices.views import devices_page
+from app.html import render, wants_block
+from app.models import DeviceState
+from app.runs.dispatch import fill_devices
+from app.security import Admin, Reader, Writer
+
+router = APIRouter(prefix="/admin/devices")
+
+
+@router.get("")
+def show_devices(request: Request, session: Reader, actor: Admin) -> Response:
+    block = "devices" if wants_block(request) else None
+    return render(request, "admin/devices.html", devices_page(session, actor), block)
+
+
+@router.post("/{name}/drain")
+def drain(
+    session: Writer, actor: Admin, name: str, reason: Annotated[str, Form()] = ""
+) -> Response:
+    set_state(session, actor, name, DeviceState.DRAINED, reason)
+    return RedirectResponse("/admin/devices", 303)
+
+
+@router.post("/{name}/resume")
+def resume(session: Writer, actor: Admin, name: str) -> Response:
+    set_state(session, actor, name, DeviceState.ACTIVE)
+    after_commit(session, fill_devices)
+    return RedirectResponse("/admin/devices", 303)
