@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic.fields import FieldInfo
 
 from app.errors import FieldError
 from app.i18n import N_
 from labs.contract import LabError, Params
+from labs.fields import allowed
 
 Json = dict[str, Any]
 
@@ -51,17 +51,25 @@ def _told(kind: type[Params], error: Any) -> FieldError:
         "greater_than",
         "less_than",
     ):
-        return FieldError(name, *_out_of_range(field, values))
+        return FieldError(name, *_out_of_range(kind, name, values))
     if error["type"] in ("literal_error", "enum"):
         values["choices"] = context.get("expected", "").replace("'", "")
         return FieldError(name, N_("{title}: “{value}” is not one of: {choices}."), values)
     for prefix, sentence in TYPE_SENTENCES.items():
         if error["type"].startswith(prefix):
             return FieldError(name, sentence, values)
-    own = context.get("error")
-    if isinstance(own, LabError):
-        return FieldError(name, own.message, own.values)
-    return FieldError(name, "{reason}", {"reason": str(own) if own else error["msg"]})
+    if (own := context.get("error")) is not None:
+        return _rule(name, own)
+    told = N_("{title}: “{value}” does not fit; allowed is {allowed}.")
+    return FieldError(name, told, {**values, "allowed": allowed(kind, name)})
+
+
+def _rule(name: str, error: Exception) -> FieldError:
+    """A validator's own sentence: of a `LabError`, or of a `ValueError` without its full stop."""
+    if isinstance(error, LabError):
+        return FieldError(name, error.message, error.values)
+    text = str(error).rstrip(".")
+    return FieldError(name, "{reason}", {"reason": f"{text[:1].upper()}{text[1:]}."})
 
 
 def _unknown(kind: type[Params], name: str) -> FieldError:
@@ -72,16 +80,19 @@ def _unknown(kind: type[Params], name: str) -> FieldError:
     return FieldError(name, N_("This lab has no parameter “{name}”."), {"name": _short(name)})
 
 
-def _out_of_range(field: FieldInfo, values: Json) -> tuple[str, Json]:
+def _out_of_range(kind: type[Params], name: str, values: Json) -> tuple[str, Json]:
     """Which sentence says the whole range, whichever end of it was missed."""
     bounds = {
         name: getattr(part, name)
-        for part in field.metadata
+        for part in kind.model_fields[name].metadata
         for name in ("ge", "gt", "le", "lt")
         if getattr(part, name, None) is not None
     }
     low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
     values = {**values, "low": low, "high": high}
+    if low is None and high is None:  # stated in a part of the type, not on the field itself
+        told = N_("{title}: “{value}” does not fit; allowed is {allowed}.")
+        return told, {**values, "allowed": allowed(kind, name)}
     if low is None:
         return N_("{title}: {value} does not fit: allowed is at most {high}."), values
     if high is None:

@@ -1,0 +1,75 @@
+"""A small library on the disk and in the tables: one model, one dataset, one student."""
+
+import json
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.orm import Session
+
+from app.models import Dataset, LanguageModel, Run, User
+from app.runs.submit import Submission, submit
+from tests.support.factories import make_dataset, make_model, make_user
+
+CONFIG = {
+    "architectures": ["Qwen2ForCausalLM"],
+    "model_type": "qwen2",
+    "hidden_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "vocab_size": 16,
+}
+NAMES = ("model.layers.0.self_attn.q_proj.weight", "model.layers.0.mlp.up_proj.weight")
+
+
+def write_model(folder: Path) -> Path:
+    """A model folder whose headers say all that a preflight reads."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    (folder / "tokenizer.json").write_text("{}")
+    tensors = {
+        name: {"dtype": "F32", "shape": [8, 8], "data_offsets": [at * 256, at * 256 + 256]}
+        for at, name in enumerate(NAMES)
+    }
+    header = json.dumps(tensors).encode()
+    weights = struct.pack("<Q", len(header)) + header + bytes(512)
+    (folder / "model.safetensors").write_bytes(weights)
+    return folder
+
+
+@dataclass
+class Library:
+    """What a student can start a run from."""
+
+    session: Session
+    student: User
+    model: LanguageModel
+    dataset: Dataset
+    params: dict[str, Any] = field(default_factory=lambda: {"steps": 10})
+
+    def submission(self, **values: Any) -> Submission:
+        wanted = {
+            "lab": "lora",
+            "params": self.params,
+            "base_model": self.model.name,
+            "dataset": self.dataset.name,
+        }
+        return Submission(**{**wanted, **values})
+
+    def submit(self, **values: Any) -> Run:
+        return submit(self.session, self.student, self.submission(**values))
+
+
+@pytest.fixture
+def library(session: Session, tmp_path: Path) -> Library:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "a", "completion": "b"}\n')
+    folder = write_model(tmp_path / "model")
+    return Library(
+        session,
+        make_user(session),
+        make_model(session, name="small", path=str(folder)),
+        make_dataset(session, name="letters", path=str(rows), bytes=rows.stat().st_size),
+    )
