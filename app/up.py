@@ -65,9 +65,13 @@ def up(plan: Plan) -> int:
     with claimed(settings.home, url), Children(complain) as children:
         environment = start_broker(children, settings)
         migrate.upgrade(get_engine())
-        workers = start_roles(children, environment, settings.home / "logs", address, devices)
+        roles = Roles(children, environment, settings.home / "logs")
+        roles.start("web", "web", "--host", address.host, "--port", str(address.port))
+        workers = [roles.start(f"worker-{each}", "worker", "--device", each) for each in devices]
         links = entry_links(url, plan.demo)
         if wait_until_ready(children, address, workers):
+            # Last, since nobody waits for it: a second of computing less before a run can be sent.
+            roles.start("housekeeper", "housekeeper")
             for name, link in links[1:]:
                 say(f"Link for {name}: {link}")
             say(f"Ready: {links[0][1]}")
@@ -196,25 +200,20 @@ def _start_redis(
         time.sleep(0.01)
 
 
-def start_roles(
-    children: Children,
-    environment: dict[str, str],
-    logs: Path,
-    address: Address,
-    devices: tuple[str, ...],
-) -> list[Child]:
-    """Starts all roles at once and returns the workers."""
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Starts the roles of `bunsen` as children."""
 
-    def child(role: str, *words: str) -> Child:
+    children: Children
+    environment: dict[str, str]
+    logs: Path
+
+    def start(self, role: str, *words: str) -> Child:
         command = [sys.executable, "-m", "app.cli", *words]
-        started = Child(role, command, environment, logs / f"{role.replace(':', '-')}.log")
-        children.start(started)
-        return started
-
-    workers = [child(f"worker-{name}", "worker", "--device", name) for name in devices]
-    child("web", "web", "--host", address.host, "--port", str(address.port))
-    child("housekeeper", "housekeeper")
-    return workers
+        log = self.logs / f"{role.replace(':', '-')}.log"
+        child = Child(role, command, self.environment, log)
+        self.children.start(child)
+        return child
 
 
 def wait_until_ready(children: Children, address: Address, workers: list[Child]) -> bool:
