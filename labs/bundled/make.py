@@ -15,11 +15,12 @@ from itertools import islice
 from random import Random
 
 import torch
-from transformers import GenerationConfig, PreTrainedTokenizerFast
+from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2ForCausalLM
 
 from labs.bundled import ROOT
 from labs.bundled.cards import write_card
 from labs.bundled.corpus import pretraining_rows
+from labs.bundled.grow import grow
 from labs.bundled.pretrain import Recipe, Shape, make_model, run_training
 from labs.bundled.prose import documents
 from labs.bundled.rows import write_datasets
@@ -37,6 +38,7 @@ class Plan:
     shape: Shape
     recipe: Recipe
     dtype: torch.dtype = torch.float32
+    grown_from: str = ""
 
 
 PLANS = {
@@ -46,16 +48,18 @@ PLANS = {
         Recipe(steps=2600),
     ),
     "teacher": Plan(
-        "The larger model that distillation learns from.",
+        "The larger model that distillation learns from. It began as the base with twice the layers "
+        "and twice the feed-forward width, grown so that nothing changed, and was trained on.",
         Shape(hidden_size=256, layers=8, heads=4, kv_heads=2, intermediate_size=1024),
-        Recipe(steps=2000),
-        torch.bfloat16,
+        Recipe(steps=700, learning_rate=2e-3, muon_rate=3e-3, warmup_steps=70),
+        dtype=torch.bfloat16,
+        grown_from="base",
     ),
     "student": Plan(
-        "The small model that distillation teaches: it has read the language of the campus, "
-        "and has only begun to follow instructions.",
+        "The small model that distillation teaches: it knows the language of the campus "
+        "and follows instructions only some of the time.",
         Shape(hidden_size=128, layers=2, heads=4, kv_heads=2, intermediate_size=256),
-        Recipe(steps=300),
+        Recipe(steps=1500),
     ),
 }
 
@@ -81,6 +85,9 @@ def make_one(name: str) -> None:
     plan, folder = PLANS[name], ROOT / "models" / name
     tokenizer = PreTrainedTokenizerFast.from_pretrained(TOKENIZER)
     model = make_model(plan.shape, tokenizer, SEED)
+    if plan.grown_from:
+        smaller = ROOT / "models" / plan.grown_from
+        grow(Qwen2ForCausalLM.from_pretrained(smaller, dtype=torch.float32), model)
     trained = run_training(model, tokenizer, plan.recipe, SEED, say=print)
     model.to(plan.dtype)  # type: ignore[arg-type]  # declared as a method of a decorator
     model.save_pretrained(folder)

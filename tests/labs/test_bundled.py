@@ -8,15 +8,23 @@ import sys
 from itertools import islice
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+    Qwen2ForCausalLM,
+)
 
 from labs import bundled
 from labs.bundled import corpus, prose
 from labs.bundled.cards import answered_rows
 from labs.bundled.evaluate import accuracy_by_task
+from labs.bundled.grow import grow
+from labs.bundled.pretrain import Shape, make_model
 from labs.bundled.rows import write_datasets
 from labs.datasets import Example, inspect, read_splits
 from labs.models import read_facts
@@ -34,11 +42,18 @@ DATASETS = {
 
 @pytest.fixture(scope="module")
 def tokenizer() -> PreTrainedTokenizerFast:
-    return AutoTokenizer.from_pretrained(bundled.models()["base"])
+    tokenizer = AutoTokenizer.from_pretrained(bundled.models()["base"])
+    assert isinstance(tokenizer, PreTrainedTokenizerFast)
+    return tokenizer
 
 
 def asked(example: Example) -> str:
     return example.prompt[-1].content if example.prompt else example.answer
+
+
+def subject(example: Example) -> str:
+    """The ticket that an example is about, or the running text that it is."""
+    return asked(example).rpartition("\n\n")[2] if example.prompt else example.answer
 
 
 def test_all_models_and_datasets_are_there() -> None:
@@ -46,6 +61,15 @@ def test_all_models_and_datasets_are_there() -> None:
     assert set(bundled.datasets()) == set(DATASETS)
     assert bundled.DEFAULT_MODEL in bundled.models()
     assert bundled.DEFAULT_DATASET in bundled.datasets()
+
+
+def test_growing_changes_nothing_yet(tokenizer: PreTrainedTokenizerFast) -> None:
+    small = make_model(Shape(64, 2, 2, 1, 128), tokenizer, seed=1)
+    large = make_model(Shape(64, 4, 2, 1, 256), tokenizer, seed=2)
+    grow(small, large)
+    ids = torch.arange(40).view(2, 20)
+    with torch.no_grad():
+        torch.testing.assert_close(large(ids).logits, small(ids).logits)
 
 
 def test_finding_them_needs_no_torch() -> None:
@@ -84,7 +108,7 @@ def test_a_model_loads_and_ends_its_turn(name: str, tokenizer: PreTrainedTokeniz
     model = AutoModelForCausalLM.from_pretrained(bundled.models()[name])
     assert model.config.pad_token_id == model.generation_config.pad_token_id == 0
     assert model.generation_config.eos_token_id == tokenizer.eos_token_id
-    assert model.get_input_embeddings().weight.shape[0] == len(tokenizer)
+    assert model.config.vocab_size == len(tokenizer)
 
 
 def test_all_models_share_the_tokenizer() -> None:
@@ -126,7 +150,7 @@ def test_the_prompt_is_a_prefix_of_the_conversation(tokenizer: PreTrainedTokeniz
 
 def test_the_answer_can_be_found_in_the_tokens(tokenizer: PreTrainedTokenizerFast) -> None:
     turns = [{"role": "user", "content": "Reply."}, {"role": "assistant", "content": "Dear Mei"}]
-    encoded = tokenizer.apply_chat_template(
+    encoded: Any = tokenizer.apply_chat_template(
         turns, return_dict=True, return_assistant_tokens_mask=True
     )
     pairs = zip(encoded["input_ids"], encoded["assistant_masks"], strict=True)
@@ -156,16 +180,13 @@ def test_no_prompt_stands_in_two_splits_or_two_datasets() -> None:
     for name, folder in bundled.datasets().items():
         splits = read_splits(folder)
         for part in (splits.train, splits.validation, splits.test):
-            tickets = {asked(example).rpartition("\n\n")[2] for example in part}
-            if name != "desk":  # its translations ask about single sentences, not tickets
-                assert not tickets & seen, name
-            seen |= tickets
-        assert not {asked(e) for e in splits.train} & {asked(e) for e in splits.test}
+            texts = {subject(example) for example in part}
+            assert not texts & seen, name
+            seen |= texts
 
 
 def test_pretraining_never_reads_what_models_are_judged_by() -> None:
-    judged = {asked(e) for f in bundled.datasets().values() for e in read_splits(f).test}
-    judged |= {text.rpartition("\n\n")[2] for text in judged}
+    judged = {subject(e) for f in bundled.datasets().values() for e in read_splits(f).test}
     read = {row.text for row in islice(corpus.pretraining_rows(Random(7)), 3000)}
     read |= set(islice(prose.documents(Random(8)), 1000))
     assert not judged & read
@@ -202,7 +223,7 @@ def card_share(model: str, dataset: str) -> float:
 
 @pytest.mark.parametrize("dataset", ["desk", "tickets"])
 def test_the_base_does_what_its_card_says(dataset: str, tokenizer: PreTrainedTokenizerFast) -> None:
-    model = AutoModelForCausalLM.from_pretrained(bundled.models()["base"], dtype=torch.float32)
+    model = Qwen2ForCausalLM.from_pretrained(bundled.models()["base"], dtype=torch.float32)
     rows = answered_rows(dataset, "test")[:60]
     share = accuracy_by_task(model, tokenizer, rows)["all"]
     assert share == pytest.approx(card_share("base", dataset), abs=0.1)
