@@ -8,6 +8,8 @@ from app.errors import FieldError
 from app.i18n import N_, gettext, number, sentence
 from labs.contract import Params
 
+# A form that shows every parameter says so with a field of this name.
+COMPLETE = "complete"
 CHOICE_WORDS = {
     "none": N_("None"),
     "constant": N_("Constant"),
@@ -66,9 +68,13 @@ def param_texts(params: Mapping[str, Any]) -> dict[str, str]:
 
 
 def param_values(params: type[Params], form: Mapping[str, str]) -> dict[str, Any]:
-    """The parameters in a sent form; an unticked box is sent as nothing at all."""
+    """The parameters in a sent form. In a complete one, a box that is missing is not ticked."""
     properties: dict[str, dict[str, Any]] = params.model_json_schema()["properties"]
-    return {name: _value(name, schema, form) for name, schema in properties.items()}
+    return {
+        name: _value(name, schema, form)
+        for name, schema in properties.items()
+        if name in form or COMPLETE in form
+    }
 
 
 def as_text(value: Any) -> str:

@@ -16,13 +16,13 @@ from labs.contract import Lab
 
 PART_TITLES: Mapping[str, str] = {
     "weights": N_("Weights"),
-    "trainable": N_("What is trained"),
+    "adapters": N_("What is added"),
     "gradients": N_("Gradients"),
     "optimizer": N_("Optimizer state"),
     "activations": N_("Activations"),
     "logits": N_("Logits"),
-    "process": N_("Python and libraries"),
-    "context": N_("Device context"),
+    "library": N_("Python and libraries"),
+    "merging": N_("Merging at the end"),
 }
 
 
@@ -45,6 +45,7 @@ class EstimatePanel:
     seconds: Sequence[float] | None
     devices: Sequence[Mapping[str, Any]]
     alternatives: Sequence[Mapping[str, Any]]
+    notes: Sequence[Mapping[str, Any]]
     measured_runs: int
     command: str
 
@@ -74,10 +75,11 @@ def estimate_panel(session: Session, actor: User, lab: Lab, entered: sent.Entere
         seconds=found["seconds"],
         devices=found["devices"],
         alternatives=found["alternatives"],
+        notes=found["notes"],
         measured_runs=found["measured_runs"],
         command=form.command,
     )
 
 
 def _without(problem: str, errors: Sequence[tuple[str, str]], command: str) -> EstimatePanel:
-    return EstimatePanel(problem, errors, (), 0, None, (), (), 0, command)
+    return EstimatePanel(problem, errors, (), 0, None, (), (), (), 0, command)

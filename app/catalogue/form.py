@@ -79,7 +79,7 @@ def _texts(
         "dataset": _first(bundled or datasets, lab.default_dataset),
         "seed": DEFAULT_SEED,
     }
-    if entered.sent:
+    if entered.complete:
         boxes = (f.name for f in param_fields(lab.params, Values()) if f.kind == "checkbox")
         first.update(dict.fromkeys(boxes, "false"))
     return {**first, **entered.texts}

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 from starlette.datastructures import FormData
 
 from app.errors import FieldError, InvalidInput
-from app.forms import param_texts, param_values
+from app.forms import COMPLETE, param_texts, param_values
 from app.i18n import N_
 from app.models import Run
 from app.runs.submit import Submission
@@ -18,14 +18,14 @@ from labs.contract import Lab
 class Entered:
     """The texts of a form's fields, its ticked stages, and which rendering it was.
 
-    `sent` tells a sent form, in which an unticked box is simply missing, from first values.
+    In a complete form an unticked box is simply missing; others leave the rest to the lab.
     """
 
     texts: Mapping[str, str] = field(default_factory=dict)
     stages: Sequence[str] | None = None
     key: str = field(default_factory=lambda: uuid4().hex)
     parent: str = ""
-    sent: bool = False
+    complete: bool = False
 
 
 def first_values(lab: Lab, preset: str | None) -> Entered:
@@ -50,12 +50,13 @@ def values_of(run: Run, lab: Lab) -> Entered:
 def read(form: FormData) -> Entered:
     """What somebody sent; files stay with the form."""
     texts = {name: value for name, value in form.items() if isinstance(value, str)}
+    stages = [stage for stage in form.getlist("stages") if isinstance(stage, str)]
     return Entered(
         texts=texts,
-        stages=[stage for stage in form.getlist("stages") if isinstance(stage, str)],
+        stages=stages if COMPLETE in texts else None,
         key=texts.get("idempotency_key", "")[:128] or uuid4().hex,
         parent=texts.get("parent_run", ""),
-        sent=True,
+        complete=COMPLETE in texts,
     )
 
 

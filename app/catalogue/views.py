@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from uuid import uuid4
 
 from markupsafe import Markup
 from sqlalchemy.orm import Session
@@ -48,6 +49,7 @@ class LabPage:
     presets: Sequence[str]
     runs: Sequence[Run]
     parameters: Sequence[Field]
+    key: str
 
 
 def labs_page(session: Session, actor: User) -> LabsPage:
@@ -69,6 +71,7 @@ def lab_page(session: Session, actor: User, lab: Lab) -> LabPage:
         presets=list(lab.presets),
         runs=runs,
         parameters=own_fields(lab),
+        key=uuid4().hex,
     )
 
 

@@ -119,7 +119,7 @@ def _parent(session: Session, actor: User, run: Run) -> Run | None:
 
 def _parameters(run: Run, lab: Lab) -> list[ParameterRow]:
     properties = lab.params.model_json_schema().get("properties", {})
-    return [
+    rows = [
         ParameterRow(
             title=gettext(properties.get(name, {}).get("title", name)),
             name=name,
@@ -129,3 +129,4 @@ def _parameters(run: Run, lab: Lab) -> list[ParameterRow]:
         )
         for name, value in run.params.items()
     ]
+    return sorted(rows, key=lambda row: row.is_default)

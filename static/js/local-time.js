@@ -1,12 +1,16 @@
 // The server writes instants in UTC; here they are shown in the reader's own zone.
-const form = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" })
+const language = document.documentElement.lang
+const day = new Intl.DateTimeFormat(language, { dateStyle: "medium" })
+const hour = new Intl.DateTimeFormat(language, { timeStyle: "short" })
+const both = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" })
 
 function localize(root) {
   for (const time of root.querySelectorAll("time[datetime]:not([title])")) {
     const instant = new Date(time.dateTime)
     if (Number.isNaN(instant.getTime())) continue
-    time.title = time.textContent
-    time.textContent = form.format(instant)
+    const isToday = day.format(instant) === day.format(new Date())
+    time.title = `${both.format(instant)} (${time.textContent.trim()})`
+    time.textContent = isToday ? hour.format(instant) : both.format(instant)
   }
 }
 

@@ -3,7 +3,8 @@ import { format } from "./format.js"
 import { smooth } from "./series.js"
 
 const DASHES = [[], [7, 4], [2, 3], [10, 4, 2, 4]]
-const HEIGHT = 220
+// Denser lines are drawn thinner.
+const DENSE = 300
 
 export class Plot {
   #figure; #box; #lines; #words; #uplot = null; #table = []; #at = null
@@ -71,7 +72,7 @@ export class Plot {
     const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: "11px system-ui" }
     const unit = this.#figure.dataset.unit
     this.#uplot = new window.uPlot({
-      width: this.#width, height: HEIGHT, legend: { show: false },
+      width: this.#width, height: this.#height, legend: { show: false },
       scales: {
         x: { time: false, range: (_, low, high) => this.view.range ?? (low === high ? [low - 1, high + 1] : [low, high]) },
         y: this.view.log ? { distr: 3 } : { range: (_, low, high) => padded(low, high) },
@@ -95,7 +96,7 @@ export class Plot {
     const dash = DASHES[line.dash % DASHES.length]
     const smoothed = this.view.smoothing > 0
     const few = line.series.count <= 40
-    const raw = { stroke, dash, width: smoothed ? 1 : 1.75, alpha: smoothed ? .3 : 1, points: { show: few, size: 5, fill: stroke } }
+    const raw = { stroke, dash, width: smoothed ? 1 : line.series.count > DENSE ? 1.15 : 1.9, alpha: smoothed ? .3 : 1, points: { show: few, size: 5, fill: stroke } }
     return [raw, { stroke, dash, width: 2.25, show: smoothed, points: { show: false } }]
   }
 
@@ -157,6 +158,7 @@ export class Plot {
     this.#at = at ?? null
     const unit = this.#figure.dataset.unit
     this.#lines.forEach((line, place) => {
+      line.value.parentElement.hidden = line.series.count === 0
       const value = this.#at === null ? line.series.last : this.#before(place, this.#at)
       line.value.textContent = Number.isNaN(value) ? this.#words.nan : format(value, unit)
     })
@@ -177,7 +179,7 @@ export class Plot {
     event.preventDefault()
     const last = this.#table[0].length - 1
     const at = Math.max(0, Math.min(last, (this.#at ?? (move > 0 ? -1 : last + 1)) + move))
-    this.#uplot.setCursor({ left: this.#uplot.valToPos(this.#table[0][at], "x"), top: HEIGHT / 2 })
+    this.#uplot.setCursor({ left: this.#uplot.valToPos(this.#table[0][at], "x"), top: this.#height / 2 })
     this.#say(at)
     this.on.speak(`${this.#words.step} ${this.#table[0][at]}: ${this.#lines.map(line => `${line.label} ${line.value.textContent}`).join(", ")}`)
   }
@@ -217,7 +219,8 @@ export class Plot {
   }
 
   get #width() { return Math.max(200, this.#box.clientWidth) }
-  #resize() { this.#uplot?.setSize({ width: this.#width, height: HEIGHT }) }
+  get #height() { return this.#box.clientHeight || 200 }
+  #resize() { this.#uplot?.setSize({ width: this.#width, height: this.#height }) }
 }
 
 function padded(low, high) {
