@@ -20,8 +20,17 @@ NO_NETWORK = (
     "ProxyError",
 )
 NO_SPACE = ("No space left on device", "ENOSPC", "Disk quota exceeded")
-# Settings of a person's shell that would send packages elsewhere than into the environment.
-FOREIGN = ("PIP_TARGET", "PIP_PREFIX", "PIP_USER", "PYTHONHOME", "PYTHONPATH", "PIP_CONSTRAINT")
+# Settings of a person's shell that would send packages elsewhere than into the environment, or
+# keep Python from storing what it has compiled, so that every start would compile it again.
+FOREIGN = (
+    "PIP_TARGET",
+    "PIP_PREFIX",
+    "PIP_USER",
+    "PIP_CONSTRAINT",
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "PYTHONDONTWRITEBYTECODE",
+)
 
 
 def run(

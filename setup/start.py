@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from setup import environment, frontend
+from setup.commands import clean_environment
 from setup.environment import BASE, CUDA, PYTHON, ROOT
 from setup.say import SetupFailed
 
@@ -43,6 +44,5 @@ def prepare() -> None:
 
 def become(arguments: Sequence[str]) -> NoReturn:
     """Replaces this process. Only the project is on the path, whatever folder a person stands in."""
-    os.environ["PYTHONPATH"] = str(ROOT)
-    os.environ["PYTHONSAFEPATH"] = "1"
-    os.execv(PYTHON, [str(PYTHON), "-m", "app.cli", *arguments])
+    ours = {**clean_environment(), "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"}
+    os.execve(PYTHON, [str(PYTHON), "-m", "app.cli", *arguments], ours)
