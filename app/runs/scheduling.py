@@ -221,16 +221,14 @@ def _why(run: Waiting, position: int, rooms: Sequence[_Room], has_others: bool) 
             device=largest.place.name,
             total=gibibytes(largest.place.memory_bytes),
         )
+    if position == 1:
+        return _why_next(run, rooms)
     if has_others:
-        return _reason(
-            N_(
-                "Another run of yours goes first, so that everybody gets a turn. Ahead in line: {ahead}."
-            ),
-            ahead=position - 1,
+        told = N_(
+            "Everybody's first run goes before anybody's second, and you have another. Ahead in line: {ahead}."
         )
-    if position > 1:
-        return _reason(N_("Ahead in line: {ahead}."), ahead=position - 1)
-    return _why_next(run, rooms)
+        return _reason(told, ahead=position - 1)
+    return _reason(N_("Ahead in line: {ahead}."), ahead=position - 1)
 
 
 def _why_next(run: Waiting, rooms: Sequence[_Room]) -> Json:

@@ -73,9 +73,9 @@ class Bench:
     folder: Path
     workers: list[Worker]
 
-    def start_worker(self) -> Worker:
+    def start_worker(self, module: str = "tests.workers.scripted") -> Worker:
         log = self.folder / "worker.log"
-        worker = Worker(start_process("tests.workers.scripted", "cpu", log=log), log)
+        worker = Worker(start_process(module, "cpu", log=log), log)
         self.workers.append(worker)
         worker.wait_until_ready()
         return worker
