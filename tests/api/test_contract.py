@@ -42,7 +42,7 @@ def sam_run(site: Site, **values: Any) -> UUID:
 def problem(answer: Response, status: int) -> dict[str, Any]:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
-    body = answer.json()
+    body: dict[str, Any] = answer.json()
     assert {"type", "title", "status", "detail"} <= set(body)
     assert body["status"] == status
     return body
@@ -64,7 +64,17 @@ def test_labs_describe_themselves(script: TestClient) -> None:
     labs = script.get("/api/v1/labs").json()["labs"]
     lora = script.get("/api/v1/labs/lora").json()
     assert lora in labs
-    fields = {"slug", "chapter", "title", "titles", "stages", "metrics", "params", "accepts", "produces"}
+    fields = {
+        "slug",
+        "chapter",
+        "title",
+        "titles",
+        "stages",
+        "metrics",
+        "params",
+        "accepts",
+        "produces",
+    }
     assert fields <= set(lora)
     assert {"key", "unit", "direction"} <= set(lora["metrics"][0])
     assert lora["params"]["type"] == "object"
@@ -116,7 +126,9 @@ def test_a_file_over_the_limit_is_413(
 
 
 def test_a_run_tells_everything_about_itself(site: Site, script: TestClient) -> None:
-    run_id = sam_run(site, state=RunState.RUNNING, attempt=1, device="cpu", stages=["setup", "train"])
+    run_id = sam_run(
+        site, state=RunState.RUNNING, attempt=1, device="cpu", stages=["setup", "train"]
+    )
     body = script.get(f"/api/v1/runs/{run_id}").json()
     expected = {
         "id", "state", "cause", "stages", "params", "seed", "environment", "device", "lineage",
@@ -240,13 +252,54 @@ def test_single_files_come_as_attachments_from_inside_only(site: Site, script: T
     page = script.get(f"{url}/deep/page.html")
     assert page.headers["content-type"] == "application/octet-stream"
     assert page.headers["content-disposition"].startswith("attachment")
-    for path in ("../secret.txt", "..%2fsecret.txt", "%2fetc%2fpasswd", "link", "deep", "%00", "x" * 300):
+    for path in (
+        "../secret.txt",
+        "..%2fsecret.txt",
+        "%2fetc%2fpasswd",
+        "link",
+        "deep",
+        "%00",
+        "x" * 300,
+    ):
         assert script.get(f"{url}/{path}").status_code in (400, 404), path
     problem(script.get(f"/api/v1/runs/{run_id}/artifacts/..%2f..%2fx"), 404)
 
 
+def test_runs_are_compared_on_common_steps(site: Site, script: TestClient) -> None:
+    ids = [
+        str(sam_run(site, state=RunState.RUNNING, attempt=1, params={"rank": rank, "steps": 3}))
+        for rank in (4, 8)
+    ]
+    logged(UUID(ids[0]), {"eval/loss": [3.0, 2.0, 1.0]})
+    logged(UUID(ids[1]), {"eval/loss": [3.0, math.inf]})
+    body = script.get(f"/api/v1/compare?runs={','.join(ids)}").json()
+    assert [run["id"] for run in body["runs"]] == ids
+    assert {"name": "params.rank", "values": [4, 8]} in body["varied"]
+    assert "params.steps" not in [row["name"] for row in body["varied"]]
+    assert body["series"]["eval/loss"]["steps"] == [0, 1, 2]
+    assert body["series"]["eval/loss"]["values"] == {
+        ids[0]: [3.0, 2.0, 1.0],
+        ids[1]: [3.0, "Infinity", None],
+    }
+    (row,) = [each for each in body["summary"] if each["key"] == "eval/loss"]
+    assert (row["values"], row["direction"]) == ([1.0, "Infinity"], "lower")
+    problem(site.script("tess").get(f"/api/v1/compare?runs={ids[0]}"), 404)
+    problem(script.get("/api/v1/compare?runs=x"), 422)
+    assert script.get("/api/v1/compare").json()["runs"] == []
+
+
+def test_a_run_becomes_a_notebook(site: Site, script: TestClient) -> None:
+    run_id = sam_run(site)
+    answer = script.get(f"/api/v1/runs/{run_id}/notebook")
+    assert answer.headers["content-disposition"].endswith('.ipynb"')
+    assert answer.json()["nbformat"] == 4
+
+
 def test_queue_and_devices(site: Site, script: TestClient) -> None:
-    waiting, live = sam_run(site, position=1), sam_run(site, state=RunState.RUNNING, attempt=1, device="cpu")
+    waiting, live = (
+        sam_run(site, position=1),
+        sam_run(site, state=RunState.RUNNING, attempt=1, device="cpu"),
+    )
     with transaction() as session:
         make_device(session)
         make_run(session, site.people["tess"], position=2)
@@ -288,5 +341,3 @@ def test_the_description_lists_every_call(script: TestClient) -> None:
         "/datasets", "/datasets/{dataset_id}", "/queue", "/devices",
     }  # fmt: skip
     assert {path.removeprefix("/api/v1") for path in paths} == expected
-
-

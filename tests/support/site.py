@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 
 import uvicorn
 from fastapi import FastAPI
@@ -26,11 +27,17 @@ PEOPLE = {
 }
 
 
+@cache
+def shared_app() -> FastAPI:
+    """One application for all tests: it holds no state of a site."""
+    return create_app()
+
+
 @dataclass
 class Site:
     """What a test of pages or of the API works with."""
 
-    app: FastAPI = field(default_factory=create_app)
+    app: FastAPI = field(default_factory=shared_app)
     people: dict[str, User] = field(default_factory=dict)
 
     def add(self, name: str, role: Role = Role.STUDENT) -> User:

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 from uuid import UUID
 
 import httpx2
@@ -54,7 +55,7 @@ class Listener:
         self.headers = {"Authorization": f"Bearer {site.token(who)}"}
         self.url = f"{url}/api/v1/runs/{run_id}/events"
         self.last_id = ""
-        self.got: list[tuple[str, dict]] = []
+        self.got: list[tuple[str, dict[str, Any]]] = []
 
     def listen(self, until: str = "end", stop_after: int | None = None) -> int:
         headers = {**self.headers, "Last-Event-ID": self.last_id}
@@ -67,7 +68,7 @@ class Listener:
                     break
             return response.status_code
 
-    def _events(self, lines: Iterator[str]) -> Iterator[tuple[str, dict]]:
+    def _events(self, lines: Iterator[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         fields: dict[str, str] = {}
         for line in lines:
             if line:

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from httpx2 import Response
 
 from app.database import transaction
 from app.datasets.upload import dataset_name
@@ -14,7 +15,7 @@ from tests.support.site import Site
 ROWS = "".join(json.dumps({"text": f"row {n}", "label": f"l{n % 3}"}) + "\n" for n in range(12))
 
 
-def send(site: Site, who: str, content: str | bytes, name: str = "rows.jsonl"):  # type: ignore[no-untyped-def]
+def send(site: Site, who: str, content: str | bytes, name: str = "rows.jsonl") -> Response:
     return site.client(who).post("/datasets", files={"file": (name, content)})
 
 
