@@ -115,7 +115,8 @@ def _trace() -> str:
 def _cause(error: Exception) -> Cause:
     if _is_out_of_memory(error):
         return Cause.OUT_OF_MEMORY
-    if isinstance(error, MemoryError):
+    # On a CPU torch says so in words only.
+    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
         return Cause.HOST_OUT_OF_MEMORY
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Cause.DISK_FULL

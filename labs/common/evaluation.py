@@ -43,7 +43,7 @@ def mean_loss(
 
 def perplexity(loss: float) -> float:
     """e to the loss; infinite where that is too large for a float."""
-    return math.exp(loss) if loss < 709 else math.inf
+    return math.inf if loss > 709 else math.exp(loss)
 
 
 def ask(

@@ -48,13 +48,13 @@ def test_held_out_questions_are_the_same_whatever_the_seed_of_the_run(
 def test_an_empty_split_is_refused_with_its_name(tiny_model: Path, tmp_path: Path) -> None:
     path = tmp_path / "one.jsonl"
     path.write_text('{"prompt": "a", "completion": "b"}\n', encoding="utf-8")
-    with pytest.raises(BadData, match="validation split of “one.jsonl”"):
+    with pytest.raises(BadData, match=r"validation split of “one\.jsonl”"):
         prepare(path, load_tokenizer(tiny_model), 64)
 
 
 def test_a_perplexity_too_large_for_a_float_is_infinite() -> None:
     assert perplexity(800.0) == math.inf
-    assert math.isnan(perplexity(math.nan)) or perplexity(math.nan) == math.inf
+    assert math.isnan(perplexity(math.nan))
 
 
 @pytest.mark.parametrize(("found", "right"), [("a  b", True), (" a b\n", True), ("A b", False)])

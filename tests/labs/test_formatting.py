@@ -16,7 +16,7 @@ def example(prompt: str, answer: str) -> Example:
     return Example((Message("user", prompt),), answer)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.text(min_size=1, max_size=40), st.text(min_size=1, max_size=20))
 def test_the_mask_covers_exactly_what_inference_is_given(prompt: str, answer: str) -> None:
     row = encode(TOKENIZER, example(prompt, answer), max_length=2000)

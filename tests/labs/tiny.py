@@ -3,6 +3,7 @@
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -22,12 +23,14 @@ def make_tokenizer(chat_template: str | None = CHAT_TEMPLATE) -> PreTrainedToken
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(
+    make: Any = PreTrainedTokenizerFast  # transformers leaves it untyped
+    made: PreTrainedTokenizerFast = make(
         tokenizer_object=tokenizer,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
         chat_template=chat_template,
     )
+    return made
 
 
 def make_network(seed: int = 0) -> Qwen2ForCausalLM:
@@ -46,7 +49,9 @@ def make_network(seed: int = 0) -> Qwen2ForCausalLM:
         eos_token_id=2,
         pad_token_id=0,
     )
-    return Qwen2ForCausalLM(config).eval()
+    make: Any = Qwen2ForCausalLM  # transformers leaves it untyped
+    network: Qwen2ForCausalLM = make(config).eval()
+    return network
 
 
 def make_model(folder: Path, seed: int = 0) -> Path:
