@@ -19,6 +19,8 @@ from app.i18n import N_
 from app.metrics import store
 from app.models import Artifact, Attempt
 from app.runs import lifecycle
+from app.runs.journal import append_events
+from app.runs.reasons import reason_of
 from labs.published import read_manifest
 from workers.events import body, metric_row, parse
 
@@ -89,7 +91,7 @@ class Follower:
             told += self._write(session, part)
         if batch.unreadable:
             told.append(("log", _unreadable(batch)))
-        lifecycle.append_events(session, self.run_id, self.attempt, told)
+        append_events(session, self.run_id, self.attempt, told)
         if batch.offset != self.offset:
             self.update_attempt(session, events_offset=batch.offset)
         return wishes
@@ -205,4 +207,4 @@ def _has_size(path: Path, size: int) -> bool:
 
 def _unreadable(batch: Batch) -> Json:
     told = N_("Unreadable lines in the event log, before byte {offset}, were passed over: {count}.")
-    return lifecycle.reason_of(told, offset=batch.offset, count=batch.unreadable)
+    return reason_of(told, offset=batch.offset, count=batch.unreadable)

@@ -16,7 +16,8 @@ from app.database import reading, transaction
 from app.i18n import N_
 from app.models import Attempt, Device, Run, RunState
 from app.runs import lifecycle
-from app.runs.lifecycle import StaleAttempt, reason_of
+from app.runs.lifecycle import StaleAttempt
+from app.runs.reasons import reason_of
 from labs.contract import Cause
 
 log = logging.getLogger(__name__)

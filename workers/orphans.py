@@ -18,6 +18,7 @@ from app.database import reading, transaction
 from app.i18n import N_
 from app.models import Run, RunState
 from app.runs import lifecycle
+from app.runs.reasons import reason_of
 from app.settings import get_settings
 from labs.contract import Cause
 from workers.hardware import boot_id
@@ -57,7 +58,7 @@ def sweep(device: str) -> int:
 
 def _give_back(run_id: UUID, attempt: int) -> bool:
     end_trainer(get_settings().run_dir(run_id))
-    reason = lifecycle.reason_of(N_("Its worker was started anew. The run continues."))
+    reason = reason_of(N_("Its worker was started anew. The run continues."))
     try:
         with transaction() as session:
             lifecycle.requeue(session, run_id, attempt, Cause.LOST_WORKER, reason)

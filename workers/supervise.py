@@ -16,7 +16,8 @@ from app.i18n import N_
 from app.models import RunState
 from app.runs import lifecycle
 from app.runs.dispatch import fill_devices
-from app.runs.lifecycle import StaleAttempt, Wishes, reason_of
+from app.runs.lifecycle import StaleAttempt, Wishes
+from app.runs.reasons import reason_of
 from app.settings import Settings, get_settings
 from labs.contract import Cause
 from labs.runspec import write_params

@@ -8,7 +8,7 @@ from typing import Any
 
 from app.i18n import N_
 from app.models import RunState
-from app.runs.lifecycle import reason_of
+from app.runs.reasons import reason_of
 from labs.contract import Cause
 
 Json = dict[str, Any]

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.devices.queries import list_devices
 from app.i18n import N_
 from app.models import Device, LanguageModel, Run, RunState
-from app.runs.scheduling import gibibytes
+from app.runs.reasons import gibibytes
 from labs import estimate as labs_estimate
 from labs.contract import Lab, Params
 from labs.models import ModelFacts

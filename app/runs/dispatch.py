@@ -16,7 +16,8 @@ from app.database import reading, transaction
 from app.devices.queries import takes_runs
 from app.models import Attempt, Device, Run, RunState
 from app.runs import lifecycle, scheduling
-from app.runs.scheduling import Explanation, Live, Place, Plan, Waiting
+from app.runs.places import Live, Place, Waiting
+from app.runs.scheduling import Explanation, Plan
 
 log = logging.getLogger(__name__)
 Json = dict[str, Any]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, insert, null, select, update
+from sqlalchemy import ColumnElement, func, null, update
 from sqlalchemy.orm import Session
 
 from app import clock
@@ -18,15 +18,17 @@ from app.access import Action, require
 from app.audit.record import record
 from app.errors import Conflict
 from app.i18n import N_
-from app.models import Attempt, Run, RunEvent, RunState, User
+from app.models import Attempt, Run, RunState, User
+from app.runs.attempts import close_attempt, failed_alike, open_attempt
+from app.runs.journal import append_events as append_events
+from app.runs.journal import insert_events, state_payload
 from app.runs.queries import get_run
+from app.runs.reasons import reason_of
 from labs.contract import Cause
 
 Json = dict[str, Any]
 Guard = Sequence[ColumnElement[bool]]
 SAME_CAUSE_LIMIT = 3
-# These say nothing against the run: somebody else needed the device.
-BLAMELESS = frozenset({Cause.PREEMPTED, Cause.DRAINED})
 
 
 class IllegalTransition(Conflict):
@@ -45,18 +47,13 @@ class Wishes:
     preempt: bool
 
 
-def reason_of(message: str, **values: Any) -> Json:
-    """A sentence to store: a template and its values, put together where it is shown."""
-    return {"message": message, "values": values}
-
-
 def insert_queued(session: Session, run: Run) -> None:
     """Add a new run to the queue."""
     run.state = RunState.QUEUED
     run.event_count = 0
     session.add(run)
     session.flush()
-    append_events(session, run.id, 0, [("state", _state_payload(run))])
+    append_events(session, run.id, 0, [("state", state_payload(run))])
 
 
 def assign(session: Session, run_id: UUID, device: str, reason: Json) -> int:
@@ -74,17 +71,7 @@ def assign(session: Session, run_id: UUID, device: str, reason: Json) -> int:
         position=None,
         expected_start=None,
     )
-    session.add(
-        Attempt(
-            run_id=run_id,
-            number=run.attempt,
-            device=device,
-            assigned_at=now,
-            heartbeat_at=now,
-            events_offset=_offset_so_far(session, run_id),
-        )
-    )
-    session.flush()
+    open_attempt(session, run_id, run.attempt, device)
     return run.attempt
 
 
@@ -151,7 +138,7 @@ def finish(
         reason=reason or null(),
         finished_at=clock.now(),
     )
-    _close_attempt(session, run_id, attempt, outcome.value, cause, reason)
+    close_attempt(session, run_id, attempt, outcome.value, cause, reason)
 
 
 def requeue(
@@ -164,7 +151,7 @@ def requeue(
     """
     now = clock.now()
     asked = _fence(session, run_id, attempt, _owned_by(attempt)).cancel
-    _close_attempt(session, run_id, attempt, "requeued", cause, reason)
+    close_attempt(session, run_id, attempt, "requeued", cause, reason)
     guard = _owned_by(attempt)
     if asked:
         _move(
@@ -172,7 +159,7 @@ def requeue(
             cause=Cause.CANCELLED, reason=null(), finished_at=now,
         )  # fmt: skip
         return RunState.CANCELLED
-    if _failed_alike(session, run_id, cause) >= SAME_CAUSE_LIMIT:
+    if failed_alike(session, run_id, cause) >= SAME_CAUSE_LIMIT:
         held = reason_of(
             N_(
                 "Stopped {count} times in the same way ({cause}). Somebody must look before it runs again."
@@ -229,23 +216,6 @@ def release_held(session: Session, run_id: UUID, actor: User) -> None:
     record(session, actor, "release_run", str(run_id), owner=str(run.owner_id))
 
 
-def append_events(
-    session: Session, run_id: UUID, attempt: int, events: Sequence[tuple[str, Json]]
-) -> None:
-    """Append what a run showed or became, numbered without gaps within the run."""
-    if not events:
-        return
-    last = session.scalar(
-        update(Run)
-        .where(Run.id == run_id)
-        .values(event_count=Run.event_count + len(events))
-        .returning(Run.event_count)
-        .execution_options(synchronize_session=False)
-    )
-    assert last is not None, f"there is no run {run_id}"
-    _insert_events(session, run_id, attempt, last - len(events) + 1, events)
-
-
 def _move(
     session: Session,
     run_id: UUID,
@@ -264,7 +234,7 @@ def _move(
     run = session.scalar(statement)
     if run is None:
         raise refusal(N_("This run can no longer become {state}."), state=target.value)
-    _insert_events(session, run_id, run.attempt, run.event_count, [("state", _state_payload(run))])
+    insert_events(session, run_id, run.attempt, run.event_count, [("state", state_payload(run))])
     return run
 
 
@@ -295,65 +265,5 @@ def _cancel_unstarted(session: Session, run_id: UUID, asked: Json) -> bool:
         )  # fmt: skip
     except IllegalTransition:
         return False
-    _close_attempt(session, run_id, run.attempt, RunState.CANCELLED.value, Cause.CANCELLED, None)
+    close_attempt(session, run_id, run.attempt, RunState.CANCELLED.value, Cause.CANCELLED, None)
     return True
-
-
-def _close_attempt(
-    session: Session,
-    run_id: UUID,
-    attempt: int,
-    outcome: str,
-    cause: Cause | None,
-    reason: Json | None,
-) -> None:
-    row = session.get(Attempt, (run_id, attempt), populate_existing=True)
-    if row is None or row.finished_at is not None:
-        return
-    row.finished_at = clock.now()
-    row.outcome, row.cause, row.reason = outcome, cause, reason
-    if row.started_at is not None:
-        row.device_seconds = (row.finished_at - row.started_at).total_seconds()
-    session.flush()
-    session.execute(
-        update(Run)
-        .where(Run.id == run_id, Run.peak_memory_bytes.is_distinct_from(row.peak_memory_bytes))
-        .values(peak_memory_bytes=func.coalesce(row.peak_memory_bytes, Run.peak_memory_bytes))
-        .execution_options(synchronize_session=False)
-    )
-
-
-def _failed_alike(session: Session, run_id: UUID, cause: Cause) -> int:
-    if cause in BLAMELESS:
-        return 0
-    alike = select(func.count()).where(
-        Attempt.run_id == run_id, Attempt.cause == cause, Attempt.started_at.is_not(None)
-    )
-    return session.scalar(alike) or 0
-
-
-def _offset_so_far(session: Session, run_id: UUID) -> int:
-    """What earlier attempts brought into the database; the rest of the file is still to read."""
-    latest = select(func.max(Attempt.events_offset)).where(Attempt.run_id == run_id)
-    return session.scalar(latest) or 0
-
-
-def _state_payload(run: Run) -> Json:
-    return {
-        "state": run.state.value,
-        "attempt": run.attempt,
-        "device": run.device,
-        "cause": run.cause,
-        "reason": run.reason,
-    }
-
-
-def _insert_events(
-    session: Session, run_id: UUID, attempt: int, first: int, events: Sequence[tuple[str, Json]]
-) -> None:
-    now = clock.now()
-    rows = [
-        {"run_id": run_id, "seq": seq, "attempt": attempt, "kind": kind, "at": now, "payload": body}
-        for seq, (kind, body) in enumerate(events, start=first)
-    ]
-    session.execute(insert(RunEvent), rows)

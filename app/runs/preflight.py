@@ -13,7 +13,7 @@ from app.i18n import N_
 from app.models import Dataset, LanguageModel, Run, RunState, User
 from app.runs import costs, queries
 from app.runs.fields import read_params
-from app.runs.scheduling import gibibytes
+from app.runs.reasons import gibibytes
 from app.settings import get_settings
 from labs import registry
 from labs.contract import Lab, LabError, Params

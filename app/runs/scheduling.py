@@ -4,7 +4,6 @@ Order: everybody's first run before anybody's second; then whoever has used the 
 least lately, where waiting counts more and more; then age. A run is placed where it fits.
 """
 
-import heapq
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,44 +12,15 @@ from typing import Any
 from uuid import UUID
 
 from app.i18n import N_
+from app.runs.expectation import expected_starts
+from app.runs.places import Place, Room, Waiting, room_of
+from app.runs.reasons import gibibytes, reason_of
 
 Json = dict[str, Any]
 # Ten seconds of waiting weigh as one second of device time used by somebody else.
 AGE_WEIGHT = 0.1
 # So long may others pass by a run that does not fit anywhere now; then a device is kept for it.
 PATIENCE = timedelta(minutes=2)
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A run in the queue. `seconds` is its expected duration as a range, if known."""
-
-    run: UUID
-    owner: UUID
-    queued_at: datetime
-    memory_bytes: int
-    seconds: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Live:
-    """A run on a device; `ends` is when it is expected to end, if known."""
-
-    run: UUID
-    owner: UUID
-    memory_bytes: int
-    ends: tuple[datetime, datetime] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A device that takes runs, and what is on it."""
-
-    name: str
-    kind: str
-    memory_bytes: int
-    slots: int
-    runs: tuple[Live, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,35 +49,6 @@ class Plan:
     explanations: dict[UUID, Explanation] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class _Room:
-    """A place while it is being filled."""
-
-    place: Place
-    used_slots: int
-    used_bytes: int
-    kept_for: UUID | None = None
-
-    @property
-    def free_slots(self) -> int:
-        return self.place.slots - self.used_slots
-
-    @property
-    def free_bytes(self) -> int:
-        return self.place.memory_bytes - self.used_bytes
-
-    def fits(self, run: Waiting) -> bool:
-        kept = self.kept_for is not None and self.kept_for != run.run
-        return not kept and self.free_slots > 0 and run.memory_bytes <= self.free_bytes
-
-    def could_ever_fit(self, run: Waiting) -> bool:
-        return run.memory_bytes <= self.place.memory_bytes
-
-    def take(self, run: Waiting) -> None:
-        self.used_slots += 1
-        self.used_bytes += run.memory_bytes
-
-
 def choose(
     waiting: Sequence[Waiting],
     places: Sequence[Place],
@@ -122,7 +63,7 @@ def choose(
         usage: Device-seconds of each person, older ones counting less.
         now: The present.
     """
-    rooms = [_room(place) for place in places]
+    rooms = [room_of(place) for place in places]
     assignments, left = [], []
     for run in in_order(waiting, places, usage, now):
         room = _best_room(rooms, run)
@@ -152,11 +93,7 @@ def in_order(
     return [run for *_, run in sorted(ranked, key=lambda entry: entry[:4])]
 
 
-def _room(place: Place) -> _Room:
-    return _Room(place, len(place.runs), sum(run.memory_bytes for run in place.runs))
-
-
-def _best_room(rooms: Iterable[_Room], run: Waiting) -> _Room | None:
+def _best_room(rooms: Iterable[Room], run: Waiting) -> Room | None:
     """A GPU before the CPU, then the emptiest, then the one with most memory free."""
     fitting = [room for room in rooms if room.fits(run)]
     return min(
@@ -171,7 +108,7 @@ def _best_room(rooms: Iterable[_Room], run: Waiting) -> _Room | None:
     )
 
 
-def _keep_a_room(rooms: Iterable[_Room], run: Waiting, now: datetime) -> None:
+def _keep_a_room(rooms: Iterable[Room], run: Waiting, now: datetime) -> None:
     """Nobody passes by a run that has waited long enough for more memory."""
     if now - run.queued_at < PATIENCE:
         return
@@ -181,8 +118,8 @@ def _keep_a_room(rooms: Iterable[_Room], run: Waiting, now: datetime) -> None:
         nearest.kept_for = run.run
 
 
-def _placed(room: _Room) -> Json:
-    return _reason(
+def _placed(room: Room) -> Json:
+    return reason_of(
         N_("Placed on {device}: place {place} of {slots}, {free} of memory free."),
         device=room.place.name,
         place=room.used_slots + 1,
@@ -195,13 +132,13 @@ def _explain(
     left: Sequence[Waiting],
     assignments: Sequence[Assignment],
     waiting: Sequence[Waiting],
-    rooms: Sequence[_Room],
+    rooms: Sequence[Room],
     now: datetime,
 ) -> dict[UUID, Explanation]:
     placed = {assignment.run for assignment in assignments}
     busy = Counter(run.owner for run in waiting if run.run in placed)
     busy.update(live.owner for room in rooms for live in room.place.runs)
-    starts = _expected_starts(left, [run for run in waiting if run.run in placed], rooms, now)
+    starts = expected_starts(left, [run for run in waiting if run.run in placed], rooms, now)
     found = {}
     for position, run in enumerate(left, start=1):
         reason = _why(run, position, rooms, busy[run.owner] > 0)
@@ -210,12 +147,12 @@ def _explain(
     return found
 
 
-def _why(run: Waiting, position: int, rooms: Sequence[_Room], has_others: bool) -> Json:
+def _why(run: Waiting, position: int, rooms: Sequence[Room], has_others: bool) -> Json:
     if not rooms:
-        return _reason(N_("No device is active. The run starts when one is."))
+        return reason_of(N_("No device is active. The run starts when one is."))
     largest = max(rooms, key=lambda room: room.place.memory_bytes)
     if not largest.could_ever_fit(run):
-        return _reason(
+        return reason_of(
             N_("Needs {need} of memory; the largest active device, {device}, has {total}."),
             need=gibibytes(run.memory_bytes),
             device=largest.place.name,
@@ -227,76 +164,23 @@ def _why(run: Waiting, position: int, rooms: Sequence[_Room], has_others: bool) 
         told = N_(
             "Everybody's first run goes before anybody's second, and you have another. Ahead in line: {ahead}."
         )
-        return _reason(told, ahead=position - 1)
-    return _reason(N_("Ahead in line: {ahead}."), ahead=position - 1)
+        return reason_of(told, ahead=position - 1)
+    return reason_of(N_("Ahead in line: {ahead}."), ahead=position - 1)
 
 
-def _why_next(run: Waiting, rooms: Sequence[_Room]) -> Json:
+def _why_next(run: Waiting, rooms: Sequence[Room]) -> Json:
     open_rooms = [room for room in rooms if room.free_slots > 0]
     if not open_rooms:
         nearest = min(rooms, key=lambda room: (room.used_slots, room.place.name))
-        return _reason(
+        return reason_of(
             N_("Next in line: waits for {device} to finish one of its {count} runs."),
             device=nearest.place.name,
             count=nearest.used_slots,
         )
     roomiest = max(open_rooms, key=lambda room: (room.free_bytes, room.place.name))
-    return _reason(
+    return reason_of(
         N_("Next in line: needs {need} of memory; {device} has {free} free now."),
         need=gibibytes(run.memory_bytes),
         device=roomiest.place.name,
         free=gibibytes(max(0, roomiest.free_bytes)),
     )
-
-
-def _expected_starts(
-    left: Sequence[Waiting], placed: Sequence[Waiting], rooms: Sequence[_Room], now: datetime
-) -> dict[UUID, tuple[datetime, datetime]]:
-    """Start times if everybody keeps their turn and every run takes its expected time.
-
-    Nothing is said from the first run on whose duration is unknown.
-    """
-    early = _simulate(left, _free_times(placed, rooms, now, 0), now, 0)
-    late = _simulate(left, _free_times(placed, rooms, now, 1), now, 1)
-    return {run: (early[run], max(early[run], late[run])) for run in early.keys() & late.keys()}
-
-
-def _free_times(
-    placed: Sequence[Waiting], rooms: Sequence[_Room], now: datetime, end: int
-) -> list[datetime] | None:
-    """When each slot becomes free; None if that cannot be known."""
-    times = [now for room in rooms for _ in range(room.free_slots)]
-    for room in rooms:
-        for live in room.place.runs:
-            if live.ends is None:
-                return None
-            times.append(max(now, live.ends[end]))
-    for run in placed:
-        if run.seconds is None:
-            return None
-        times.append(now + timedelta(seconds=run.seconds[end]))
-    return times
-
-
-def _simulate(
-    left: Sequence[Waiting], free: list[datetime] | None, now: datetime, end: int
-) -> dict[UUID, datetime]:
-    if not free:
-        return {}
-    heapq.heapify(free)
-    starts: dict[UUID, datetime] = {}
-    for run in left:
-        starts[run.run] = max(now, free[0])
-        if run.seconds is None:
-            break
-        heapq.heapreplace(free, starts[run.run] + timedelta(seconds=run.seconds[end]))
-    return starts
-
-
-def _reason(message: str, **values: Any) -> Json:
-    return {"message": message, "values": values}
-
-
-def gibibytes(count: int) -> str:
-    """A size for a sentence."""
-    return f"{count / 2**30:.1f} GiB"

@@ -17,6 +17,7 @@ from app.i18n import N_
 from app.models import Run, RunState, User, new_id
 from app.runs import lifecycle, preflight
 from app.runs.dispatch import fill_devices
+from app.runs.reasons import reason_of
 from app.settings import get_settings
 from labs import registry
 
@@ -110,7 +111,7 @@ def _new_run(
         estimate=checked.estimate,
         created_at=now,
         queued_at=now,
-        reason=lifecycle.reason_of(N_("Just arrived; a place is being looked for.")),
+        reason=reason_of(N_("Just arrived; a place is being looked for.")),
     )
 
 

@@ -5,13 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from app.metrics.chunk import Floats
 from app.metrics.downsample import min_max
 
 series = arrays.arrays(np.float64, st.integers(0, 400), elements=st.floats(width=64))
 
 
 @given(series, st.integers(4, 100))
-def test_extremes_edges_and_kinds_survive(values: np.ndarray, points: int) -> None:
+def test_extremes_edges_and_kinds_survive(values: Floats, points: int) -> None:
     steps = np.arange(len(values), dtype=np.int64)
     kept_steps, kept = min_max(steps, values, points)
     assert np.array_equal(values[kept_steps], kept, equal_nan=True)

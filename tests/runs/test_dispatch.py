@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import event, select
@@ -31,7 +32,7 @@ def use_broker(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     broker.reset()
 
 
-def device(session: Session, name: str = "cpu", **values: object) -> Device:
+def device(session: Session, name: str = "cpu", **values: Any) -> Device:
     return make_device(session, name, **{"heartbeat_at": clock.now(), **values})
 
 
@@ -61,7 +62,7 @@ def test_runs_fill_the_slots_and_the_rest_learn_why_they_wait(session: Session) 
         {"heartbeat_at": clock.now() - timedelta(minutes=5)},
     ],
 )
-def test_a_device_that_takes_no_runs_gets_none(session: Session, values: dict[str, object]) -> None:
+def test_a_device_that_takes_no_runs_gets_none(session: Session, values: dict[str, Any]) -> None:
     device(session, **values)
     run = make_run(session)
     session.commit()

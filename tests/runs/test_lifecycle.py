@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -11,20 +12,21 @@ from sqlalchemy.orm import Session
 from app.errors import Conflict, Forbidden, NotFound
 from app.models import Attempt, AuditEntry, Role, Run, RunState, User
 from app.runs import lifecycle, queries
-from app.runs.lifecycle import IllegalTransition, StaleAttempt, reason_of
+from app.runs.lifecycle import IllegalTransition, StaleAttempt
+from app.runs.reasons import reason_of
 from labs.contract import Cause
 from tests.support.factories import make_classroom, make_run, make_user
 
 WHY = reason_of("Placed on {device}.", device="cpu")
 
 
-def assigned(session: Session, **values: object) -> Run:
+def assigned(session: Session, **values: Any) -> Run:
     run = make_run(session, **values)
     lifecycle.assign(session, run.id, "cpu", WHY)
     return run
 
 
-def running(session: Session, **values: object) -> Run:
+def running(session: Session, **values: Any) -> Run:
     run = assigned(session, **values)
     lifecycle.claim(session, run.id, run.attempt, "cpu")
     return run

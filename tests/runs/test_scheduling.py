@@ -1,14 +1,17 @@
 """Who goes next: laws that hold for every queue, and the sentences that explain it."""
 
+import random
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.runs.scheduling import Live, Place, Plan, Waiting, choose, in_order
+from app.runs.places import Live, Place, Waiting
+from app.runs.scheduling import Plan, choose, in_order
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 ADA, BOB, EVE = UUID(int=1), UUID(int=2), UUID(int=3)
@@ -48,8 +51,8 @@ def sites(draw: st.DrawFn) -> list[Place]:
 usages = st.dictionaries(owners, st.floats(0, 1e6))
 
 
-def run(number: int, owner: UUID = ADA, waited: float = 0, **values: object) -> Waiting:
-    fields = {"memory_bytes": GIB, **values}
+def run(number: int, owner: UUID = ADA, waited: float = 0, **values: Any) -> Waiting:
+    fields: dict[str, Any] = {"memory_bytes": GIB, **values}
     return Waiting(UUID(int=number), owner, NOON - timedelta(seconds=waited), **fields)
 
 
@@ -59,7 +62,7 @@ def place(name: str = "cuda:0", slots: int = 1, gib: int = 8, *live: Live) -> Pl
 
 def told(plan: Plan, number: int) -> str:
     reason = plan.explanations[UUID(int=number)].reason
-    return reason["message"].format(**reason["values"])
+    return str(reason["message"].format(**reason["values"]))
 
 
 @given(queues(), sites(), usages)
@@ -104,10 +107,10 @@ def test_everybodys_first_run_comes_before_anybodys_second(
 
 @given(queues(), sites(), usages, st.randoms())
 def test_the_choice_does_not_depend_on_how_rows_arrive(
-    waiting: list[Waiting], places: list[Place], usage: dict[UUID, float], dice: object
+    waiting: list[Waiting], places: list[Place], usage: dict[UUID, float], dice: random.Random
 ) -> None:
     shuffled = list(waiting)
-    dice.shuffle(shuffled)  # type: ignore[attr-defined]
+    dice.shuffle(shuffled)
     assert choose(shuffled, places, usage, NOON) == choose(waiting, places, usage, NOON)
 
 

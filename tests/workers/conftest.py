@@ -93,10 +93,11 @@ def run_of(run_id: UUID) -> Run:
 
 def wait_for(run_id: UUID, *states: RunState) -> Run:
     """Wait until the run is in one of these states; returns it."""
-    return eventually(
+    found: Run = eventually(
         lambda: (run := run_of(run_id)).state in states and run,
         f"run {run_id} did not become {' or '.join(states)}: {run_of(run_id).state}",
     )
+    return found
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from app.metrics import store
 from app.models import Attempt, Run, RunState, User
 from app.runs import lifecycle, queries
 from app.runs.dispatch import fill_devices
+from app.runs.reasons import reason_of
 from app.settings import ROOT
 from labs.contract import Cause
 from tests.workers.conftest import Bench, eventually, run_of, start_process, wait_for
@@ -21,7 +22,8 @@ from workers import chores
 
 def steps_of(run: Run) -> list[int]:
     with reading() as session:
-        return store.read(session, run.id).series("train/loss")[0].tolist()
+        steps, _ = store.read(session, run.id).series("train/loss")
+    return [int(step) for step in steps]
 
 
 def attempts_of(run: Run) -> list[Attempt]:
@@ -34,7 +36,8 @@ def start_run(bench: Bench, **script: object) -> Run:
     run_id = bench.queue_run(**script)
     fill_devices()
     wait_for(run_id, RunState.RUNNING)
-    return eventually(lambda: (run := run_of(run_id)).metric_rows and run, "no metrics came")
+    eventually(lambda: run_of(run_id).metric_rows, "no metrics came")
+    return run_of(run_id)
 
 
 def trainer_of(run: Run) -> psutil.Process:
@@ -175,7 +178,7 @@ def test_a_bell_that_was_lost_rings_again(bench: Bench) -> None:
     bench.start_worker()
     run_id = bench.queue_run(steps=5)
     with transaction() as session:
-        lifecycle.assign(session, run_id, "cpu", lifecycle.reason_of("Placed."))
+        lifecycle.assign(session, run_id, "cpu", reason_of("Placed."))
     eventually(chores.ring_again, "nothing was rung for")
     wait_for(run_id, RunState.SUCCEEDED)
 
