@@ -198,7 +198,9 @@ class LabContext(Protocol):
     attempt: int
     device: str
     base_model: Path
+    base_model_name: str
     dataset: Path
+    dataset_name: str
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Record metric points of one step (an optimizer update; 0 is the baseline)."""

@@ -26,8 +26,12 @@ class DirectoryContext:
         self.seed = spec.seed
         self.attempt = spec.attempt
         self.device: str = spec.device
-        self.base_model = Path(spec.base_model.path)
+        # A run that goes on from another one's model starts from that.
+        base = spec.parent or spec.base_model
+        self.base_model = Path(base.path)
+        self.base_model_name = base.name
         self.dataset = Path(spec.dataset.path)
+        self.dataset_name = spec.dataset.name
         self.stage = ""
         self._spec = spec
         self._events = events

@@ -51,12 +51,12 @@ def write_card(
     """Write README.md beside the weights."""
     sources = (f"- {s.authors} ({s.year}). {s.title}. arXiv:{s.arxiv}" for s in lab.sources)
     card = CARD.format(
-        base=run.base_model.name,
+        base=run.base_model_name,
         library=library,
         slug=lab.slug,
         title=lab.title,
         summary=lab.summary,
-        dataset=run.dataset.name,
+        dataset=run.dataset_name,
         sha256=fingerprint(run.dataset),
         seed=run.seed,
         device=run.device,

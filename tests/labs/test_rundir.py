@@ -10,7 +10,7 @@ from labs.contract import Column
 from labs.events import EventLog, number, read_events
 from labs.published import MANIFEST, is_whole, publishing, read_manifest
 from labs.rundir import CHECKPOINTS_KEPT, DirectoryContext, store_result, stored_result
-from labs.runspec import read_params, write_params
+from labs.runspec import Resource, read_params, write_params
 from tests.labs.runs import events_of, make_context, make_spec
 
 
@@ -168,3 +168,9 @@ def test_a_completed_stage_gives_its_summary_to_later_ones(run: DirectoryContext
     assert run.result("train") == {}
     store_result(run.run_dir, "train", {"steps": 5}, 1.5)
     assert run.result("train") == {"steps": 5}
+
+
+def test_a_run_that_goes_on_from_another_starts_from_its_model(tmp_path: Path) -> None:
+    parent = Resource("an earlier run", str(tmp_path / "merged"))
+    run = make_context(tmp_path, make_spec(tmp_path, tmp_path, parent=parent))
+    assert (run.base_model, run.base_model_name) == (tmp_path / "merged", "an earlier run")

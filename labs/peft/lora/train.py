@@ -52,7 +52,7 @@ def train(params: LoraParams, run: LabContext) -> Json:
         **best,
     }
     with run.artifact("adapter", "adapter", fitted.best_step) as folder:
-        save_adapter(model, folder, run.base_model.name)
+        save_adapter(model, folder, run.base_model_name)
         write_card(folder, LAB, params, run, summary, library="peft")
         size = folder_bytes(folder)
     run.log(fitted.steps, {"artifact/bytes": size})
