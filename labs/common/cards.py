@@ -7,7 +7,9 @@ from labs.contract import Json, Lab, LabContext, Params
 from labs.datasets import fingerprint
 
 CARD = """---
-base_model: {base}
+base_model: {quoted}
+datasets:
+- {quoted_dataset}
 library_name: {library}
 pipeline_tag: text-generation
 tags:
@@ -52,6 +54,9 @@ def write_card(
     sources = (f"- {s.authors} ({s.year}). {s.title}. arXiv:{s.arxiv}" for s in lab.sources)
     card = CARD.format(
         base=run.base_model_name,
+        # A name is a person's text: quoted, it cannot become YAML of its own.
+        quoted=json.dumps(run.base_model_name),
+        quoted_dataset=json.dumps(run.dataset_name),
         library=library,
         slug=lab.slug,
         title=lab.title,

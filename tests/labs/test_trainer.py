@@ -83,7 +83,7 @@ def test_a_run_says_all_that_its_page_shows(
     assert {e["name"] for e in events_of(tmp_path, "samples")} == {"masks", "side_by_side"}
     assert [e["name"] for e in events_of(tmp_path, "heatmap")] == ["singular_values"]
     card = (tmp_path / "artifacts" / "merged" / "README.md").read_text()
-    assert "base_model: tiny" in card
+    assert 'base_model: "tiny"' in card
     assert str(tmp_path) not in card
 
 
