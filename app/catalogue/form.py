@@ -111,7 +111,7 @@ def _inputs(models: Sequence[LanguageModel], datasets: Sequence[Dataset]) -> lis
             UPLOAD,
             gettext(N_("Or your own dataset")),
             "file",
-            placeholder=".jsonl",
+            placeholder=".jsonl,.json,.ndjson",
             help=gettext(
                 N_(
                     "JSONL, such as Alpaca: instruction, input and output on each line. "

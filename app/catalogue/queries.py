@@ -13,7 +13,7 @@ from labs.contract import Lab
 def runs_per_lab(session: Session, actor: User) -> dict[str, int]:
     """How many runs of each lab a person has started."""
     counted = select(Run.lab, func.count()).where(Run.owner_id == actor.id).group_by(Run.lab)
-    return dict(session.execute(counted).tuples().all())
+    return dict(session.execute(counted).all())
 
 
 def usable_models(session: Session) -> Sequence[LanguageModel]:

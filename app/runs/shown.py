@@ -41,7 +41,7 @@ class Heatmap:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a run's stages wanted to be seen."""
+    """What a run's stages wanted to be seen, the newest first."""
 
     tables: Sequence[dict[str, Any]]
     samples: Sequence[dict[str, Any]]
@@ -54,9 +54,9 @@ def shown(events: Sequence[RunEvent]) -> Shown:
         if event.kind in KINDS:
             newest[event.kind][str(event.payload.get("name"))] = event.payload
     return Shown(
-        tables=list(newest["table"].values()),
-        samples=list(newest["samples"].values()),
-        heatmaps=[_heatmap(payload) for payload in newest["heatmap"].values()],
+        tables=list(newest["table"].values())[::-1],
+        samples=list(newest["samples"].values())[::-1],
+        heatmaps=[_heatmap(payload) for payload in newest["heatmap"].values()][::-1],
     )
 
 

@@ -5,6 +5,8 @@ import { smooth } from "./series.js"
 const DASHES = [[], [7, 4], [2, 3], [10, 4, 2, 4]]
 // Denser lines are drawn thinner.
 const DENSE = 300
+// So many points are drawn as points too.
+const FEW = 40
 
 export class Plot {
   #figure; #box; #lines; #words; #uplot = null; #table = []; #at = null
@@ -95,8 +97,9 @@ export class Plot {
     const stroke = this.#color(`--series-${line.color}`)
     const dash = DASHES[line.dash % DASHES.length]
     const smoothed = this.view.smoothing > 0
-    const few = line.series.count <= 40
-    const raw = { stroke, dash, width: smoothed ? 1 : line.series.count > DENSE ? 1.15 : 1.9, alpha: smoothed ? .3 : 1, points: { show: few, size: 5, fill: stroke } }
+    const width = smoothed ? 1 : line.series.count > DENSE ? 1.15 : 1.9
+    const points = { show: () => line.series.count <= FEW, size: 5, fill: stroke }
+    const raw = { stroke, dash, width, alpha: smoothed ? .3 : 1, points }
     return [raw, { stroke, dash, width: 2.25, show: smoothed, points: { show: false } }]
   }
 

@@ -1,0 +1,143 @@
+"""Every page in a real browser: nothing complains, nothing is cut off, nothing runs that was typed."""
+
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from app.database import transaction
+from app.models import RunState
+from tests.support.factories import make_device
+from tests.support.factories_web import make_shown_run
+from tests.support.site import Site
+
+pytestmark = pytest.mark.browser
+
+OpenTab = Callable[..., Page]
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>{{ 7*7 }}"
+PHONE = 360
+
+
+@pytest.fixture
+def runs(site: Site) -> dict[str, UUID]:
+    """Three runs of sam's: one that succeeded, one with a hostile name, one that diverged."""
+    sam = site.people["sam"]
+    with transaction() as session:
+        make_device(session)
+        made = {
+            "good": make_shown_run(session, sam, name="rank 8"),
+            "hostile": make_shown_run(session, sam, name=HOSTILE, params={"rank": 1}),
+            "diverged": make_shown_run(
+                session, sam, RunState.FAILED, diverges_at=40, name="too fast", cause="diverged",
+                reason={"message": "The loss is not a number.", "values": {}},
+            ),
+        }  # fmt: skip
+        return {name: run.id for name, run in made.items()}
+
+
+def paths_of(runs: dict[str, UUID]) -> list[str]:
+    both = f"{runs['good']},{runs['hostile']}"
+    return [
+        "/", "/labs", "/labs/lora", "/labs/lora/runs/new", "/runs", f"/compare?runs={both}",
+        "/compare", "/queue", "/help", "/datasets", "/library", "/account",
+        *(f"/runs/{run}" for run in runs.values()), f"/runs/{runs['good']}/cancellation/new",
+    ]  # fmt: skip
+
+
+def test_no_page_complains_on_a_desk(open_tab: OpenTab, runs: dict[str, UUID]) -> None:
+    page = open_tab("sam")
+    for path in paths_of(runs):
+        page.goto(path)
+        expect(page.locator("h1").first).to_be_visible()
+        page.wait_for_load_state("networkidle") if "/runs/" not in path else None
+
+
+def test_no_page_scrolls_sideways_on_a_phone(open_tab: OpenTab, runs: dict[str, UUID]) -> None:
+    page = open_tab("sam", width=PHONE)
+    for path in paths_of(runs):
+        page.goto(path)
+        expect(page.locator("h1").first).to_be_visible()
+        widths = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+        assert widths[0] <= widths[1], path
+
+
+def test_what_was_typed_is_shown_literally(open_tab: OpenTab, runs: dict[str, UUID]) -> None:
+    page = open_tab("sam")
+    page.on("dialog", lambda dialog: pytest.fail(f"a dialog opened: {dialog.message}"))
+    page.goto(f"/runs/{runs['hostile']}")
+    expect(page.get_by_role("heading", level=1)).to_have_text(HOSTILE)
+    page.goto(f"/compare?runs={runs['good']},{runs['hostile']}")
+    expect(page.locator(".chart:visible .chart__key").nth(1)).to_contain_text(HOSTILE)
+
+
+def test_a_not_a_number_is_told_and_explained(open_tab: OpenTab, runs: dict[str, UUID]) -> None:
+    page = open_tab("sam")
+    page.goto(f"/runs/{runs['diverged']}")
+    expect(page.locator(".chart__legend").first).to_contain_text("not a number")
+    notice = page.locator(".notice--negative")
+    expect(notice).to_contain_text("not-a-number or infinite")
+    expect(notice).to_contain_text("Lower the learning rate")
+
+
+def test_a_chart_can_be_read_with_the_keyboard(open_tab: OpenTab, runs: dict[str, UUID]) -> None:
+    page = open_tab("sam")
+    page.goto(f"/runs/{runs['good']}")
+    page.locator(".chart__canvas").first.focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".chart__head").first).to_have_attribute("data-step", "Step 1")
+    expect(page.locator("chart-grid > [aria-live]")).to_contain_text("Step 1: Training loss 2.7")
+    page.get_by_text("Values as a table").first.click()
+    expect(page.locator(".chart__table tbody tr").first).to_contain_text("0")
+
+
+def test_a_range_is_drawn_closer_and_whole_again(open_tab: OpenTab, runs: dict[str, UUID]) -> None:
+    page = open_tab("sam")
+    page.goto(f"/runs/{runs['good']}")
+    box = page.locator(".chart .u-over").first.bounding_box()
+    assert box is not None
+    with page.expect_response(lambda reply: "/metrics?" in reply.url) as reply:
+        page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 40)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + 60, steps=5)
+        page.mouse.up()
+    assert reply.value.ok
+    page.get_by_role("button", name="Whole range").click()
+    expect(page.get_by_role("button", name="Whole range")).to_be_hidden()
+
+
+def test_the_view_of_a_comparison_stands_in_its_address(
+    open_tab: OpenTab, runs: dict[str, UUID]
+) -> None:
+    page = open_tab("sam")
+    page.goto(f"/compare?runs={runs['good']},{runs['hostile']}")
+    expect(page.get_by_text("Only one thing differs: Rank r.")).to_be_visible()
+    page.get_by_label("Smoothing").fill("0.6")
+    page.get_by_label("Logarithmic axis").check()
+    assert "smoothing=0.6" in page.url
+    page.reload()
+    expect(page.get_by_label("Logarithmic axis")).to_be_checked()
+    page.get_by_role("link", name=f"Remove {HOSTILE}").click()
+    expect(page.locator(".compared__run")).to_have_count(1)
+
+
+def test_runs_are_chosen_and_compared(open_tab: OpenTab, runs: dict[str, UUID]) -> None:
+    page = open_tab("sam")
+    page.goto("/runs")
+    compare = page.get_by_role("button", name="Compare")
+    expect(compare).to_be_disabled()
+    page.get_by_label("Compare rank 8").check()
+    page.get_by_label("Compare too fast").check()
+    compare.click()
+    expect(page.locator(".compared__run")).to_have_count(2)
+
+
+def test_the_list_is_narrowed_without_a_reload(open_tab: OpenTab, runs: dict[str, UUID]) -> None:
+    page = open_tab("sam")
+    page.goto("/runs")
+    page.get_by_label("Search by name").fill("too fast")
+    expect(page.locator("table.runs tbody tr")).to_have_count(1)
+    page.get_by_label("State").select_option("succeeded")
+    expect(page.get_by_text("No run matches")).to_be_visible()
+    assert "search=too" in page.url
