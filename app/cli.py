@@ -100,10 +100,11 @@ def add_address(verb: argparse.ArgumentParser) -> None:
 def add_lab(verbs: "Verbs[argparse.ArgumentParser]", with_labs: bool) -> None:
     lab = verbs.add_parser("lab", help="list, show or run a lab without any server")
     if with_labs:
-        from app import lab_cli
+        from app.lab_cli import add_arguments
+        from app.lab_cli import main as carry_out
 
-        lab_cli.add_arguments(lab.add_subparsers(metavar="ACTION", required=True))
-        lab.set_defaults(verb=lab_cli.main)
+        add_arguments(lab.add_subparsers(metavar="ACTION", required=True))
+        lab.set_defaults(verb=carry_out)
 
 
 def add_roles(verbs: "Verbs[argparse.ArgumentParser]") -> None:

@@ -24,7 +24,7 @@ def web(url: str = "http://127.0.0.1:8000/healthz") -> bool:
 
 def database() -> bool:
     with reading() as session:
-        return session.scalar(text("SELECT 1")) == 1
+        return bool(session.scalar(text("SELECT 1")) == 1)
 
 
 def device(name: str) -> bool:

@@ -1,13 +1,17 @@
 """Runs the programs that the setup needs, and turns their failures into sentences."""
 
+import ctypes
 import os
+import signal
 import subprocess
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from setup.say import SetupFailed, Step
+from setup.say import SetupFailed, SetupKilled, Step
 
+PR_SET_PDEATHSIG = 1
 NO_NETWORK = (
     "NewConnectionError",
     "Temporary failure in name resolution",
@@ -52,6 +56,7 @@ def run(
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
+            preexec_fn=_die_with_parent,
         )
         assert process.stdout is not None
         with process:
@@ -59,8 +64,19 @@ def run(
                 file.write(line)
                 tail.append(line)
                 step.note = note(line)
+    if process.returncode < 0:
+        raise SetupKilled(
+            f"{step.title} was ended by signal {-process.returncode} (is the memory full?). "
+            "Start ./bunsen again; it makes anew what was half done."
+        )
     if process.returncode != 0:
         raise SetupFailed(explain(step.title, process.returncode, "".join(tail), log))
+
+
+def _die_with_parent() -> None:
+    # A setup that was killed must not leave an installer behind that the next one collides with.
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def clean_environment() -> dict[str, str]:

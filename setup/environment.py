@@ -9,11 +9,11 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from setup.commands import run
-from setup.say import SetupFailed, Step
+from setup.say import SetupFailed, SetupKilled, Step
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
@@ -143,8 +143,12 @@ def install_cpu_torch() -> None:
 
     A failure here is no failure: the build of the public index comes with the base lock.
     """
-    with suppress(SetupFailed):
+    try:
         install("CPU build of torch, if pip knows one", CPU_TORCH)
+    except SetupKilled:
+        raise
+    except SetupFailed:
+        sys.stderr.write("  pip knows none here; the usual build is taken\n")
 
 
 def install(name: str, lock: Path) -> None:
@@ -162,6 +166,8 @@ def install(name: str, lock: Path) -> None:
     with Step(f"Installing {count} locked packages: {name}") as step:
         try:
             run(step, [*PIP_INSTALL, "-r", str(lock)], LOG, note)
+        except SetupKilled:
+            raise
         except SetupFailed:
             UNFINISHED.unlink()  # pip failed in good order: what it installed is whole
             raise

@@ -15,6 +15,10 @@ class SetupFailed(Exception):
     """The machine lacks something. The sentence says what, and how to get it."""
 
 
+class SetupKilled(SetupFailed):
+    """A program of the setup was ended from outside; what it wrote may be half done."""
+
+
 class Step:
     """One step of the setup: a spinner in a terminal, plain lines anywhere else."""
 

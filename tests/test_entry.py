@@ -20,7 +20,7 @@ from app.children import Child, Children
 from app.embedded import embedded_broker
 from app.settings import ROOT, Settings
 from setup import commands, environment, frontend
-from setup.say import SetupFailed, Step
+from setup.say import SetupFailed, SetupKilled, Step
 from tests.support.server import command, environment_for, running_server
 
 
@@ -85,6 +85,12 @@ def test_too_little_disk_is_said_before_anything_is_made(
 def test_a_failed_step_says_why(output: str, sentence: str, tmp_path: Path) -> None:
     script = f"print({output!r}); raise SystemExit(1)"
     with pytest.raises(SetupFailed, match=sentence):
+        commands.run(Step("Installing"), [sys.executable, "-c", script], tmp_path / "log")
+
+
+def test_a_killed_step_is_no_ordinary_failure(tmp_path: Path) -> None:
+    script = "import os; os.kill(os.getpid(), 9)"
+    with pytest.raises(SetupKilled, match="ended by signal 9"):
         commands.run(Step("Installing"), [sys.executable, "-c", script], tmp_path / "log")
 
 
