@@ -16,6 +16,11 @@ EPILOG = (
     "Settings come from BUNSEN_* variables or bunsen.toml; `bunsen doctor` prints them."
 )
 
+NO_DATABASE = (
+    "The database cannot be used: {reason}\n"
+    "`bunsen db upgrade` makes or updates it; `bunsen doctor` says where it is looked for."
+)
+
 Verb = Callable[[argparse.Namespace], int]
 
 
@@ -46,6 +51,15 @@ def call(verb: Verb, options: argparse.Namespace) -> int:
         return tell("These settings do not hold: " + "; ".join(reasons), WRONG_USE)
     except AppError as error:
         return tell(error, WRONG_USE if 400 <= error.status_code < 500 else FAILED)
+    except Exception as error:
+        if not is_about_the_database(error):
+            raise
+        return tell(NO_DATABASE.format(reason=str(error).splitlines()[0]), MISSING_HERE)
+
+
+def is_about_the_database(error: Exception) -> bool:
+    """By its name: verbs that need no database do not import SQLAlchemy, and this need not."""
+    return (type(error).__module__, type(error).__name__) == ("sqlalchemy.exc", "OperationalError")
 
 
 def tell(error: Exception | str, code: int) -> int:

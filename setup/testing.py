@@ -9,7 +9,7 @@ from pathlib import Path
 
 from setup import environment
 from setup.commands import run
-from setup.environment import BASE, CUDA, LOG, REQUIREMENTS, ROOT
+from setup.environment import BASE, CUDA, LOG, PYTHON, REQUIREMENTS, ROOT
 from setup.say import SetupFailed, Step
 
 TEST = REQUIREMENTS / "test.txt"
@@ -35,14 +35,19 @@ def run_tests(arguments: Sequence[str]) -> int:
 
 def prepare() -> None:
     locks = (BASE, CUDA, TEST)
-    if environment.is_current("test", *locks) and find_browser():
+    if environment.is_current("test", *locks) and find_browser() and find_redis():
         return
     with environment.only_one_setup():
         if not environment.is_current("test", *locks):
             environment.install("test tools", TEST)
             environment.mark_current("test", *locks)
-        if not find_browser():
-            get_browser()
+        get_programs()
+
+
+def find_redis() -> str | None:
+    """The machine's redis-server, else the one that a wheel put into the environment."""
+    beside = PYTHON.with_name("redis-server")
+    return shutil.which("redis-server") or (str(beside) if beside.exists() else None)
 
 
 def find_browser() -> str | None:
@@ -59,19 +64,23 @@ def playwright_browser() -> str | None:
     return next((str(path) for pattern in patterns for path in sorted(home.glob(pattern))), None)
 
 
-def get_browser() -> None:
-    if os.geteuid() == 0 and shutil.which("apt-get"):
-        with Step("Installing Chromium with apt-get") as step:
+def get_programs() -> None:
+    """Chromium and Redis, where the machine and the wheels have none."""
+    wanted = [] if find_browser() else ["chromium", CHINESE_FONTS]
+    wanted += [] if find_redis() else ["redis-server"]
+    if wanted and os.geteuid() == 0 and shutil.which("apt-get"):
+        with Step(f"Installing {', '.join(wanted)} with apt-get") as step:
             apt(step, "update")
-            apt(step, "install", "chromium", CHINESE_FONTS)
-    else:
+            apt(step, "install", *wanted)
+    if not find_browser():
         with Step("Fetching Chromium with playwright") as step:
             run(step, [sys.executable, "-m", "playwright", "install", "chromium"], LOG)
-    if not find_browser():
-        raise SetupFailed(
-            "The browser tests need Chromium. Install it (Debian: apt-get install chromium; "
-            "Ubuntu, macOS: google-chrome) and start ./bunsen test again."
-        )
+    for name, found in (("chromium", find_browser()), ("redis-server", find_redis())):
+        if not found:
+            raise SetupFailed(
+                f"The tests need {name}. Install it (Debian: apt-get install {name}) "
+                "and start ./bunsen test again."
+            )
 
 
 def apt(step: Step, verb: str, *packages: str) -> None:

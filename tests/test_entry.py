@@ -154,6 +154,13 @@ def test_wrong_settings_are_a_sentence(
     assert "device_slots" in capsys.readouterr().err
 
 
+def test_a_database_that_is_not_there_is_a_sentence(home: Path) -> None:
+    away = "postgresql+psycopg://nobody@127.0.0.1:1/none"
+    done = command("user", "list", home=home, BUNSEN_DATABASE_URL=away)
+    assert done.returncode == cli.MISSING_HERE
+    assert done.stderr.startswith("The database cannot be used")
+
+
 def test_a_gpu_that_is_not_here_ends_with_three(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["up", "--device", "cuda:99"]) == cli.MISSING_HERE
     assert "There is no cuda:99 here" in capsys.readouterr().err
