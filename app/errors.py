@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.i18n import N_
+
 
 class AppError(Exception):
     """A failure with a sentence for the person who caused it."""
 
     status_code = 400
-    title = "Bad request"
+    title = N_("Bad request")
 
     def __init__(self, message: str, **values: Any) -> None:
         super().__init__(message)
@@ -40,7 +42,7 @@ class InvalidInput(AppError):
     """A form or body that does not hold, with every field that is wrong."""
 
     status_code = 422
-    title = "Invalid input"
+    title = N_("Invalid input")
 
     def __init__(
         self, errors: Sequence[FieldError], message: str = "Please correct the marked fields."
@@ -53,53 +55,53 @@ class NotFound(AppError):
     """There is no such thing, or it is somebody else's."""
 
     status_code = 404
-    title = "Not found"
+    title = N_("Not found")
 
 
 class NotSignedIn(AppError):
     """The request carries no valid session or token."""
 
     status_code = 401
-    title = "Sign in first"
+    title = N_("Sign in first")
 
 
 class Forbidden(AppError):
     """The person may not do this."""
 
     status_code = 403
-    title = "Not allowed"
+    title = N_("Not allowed")
 
 
 class Conflict(AppError):
     """The thing has changed, or can no longer change in this way."""
 
     status_code = 409
-    title = "Conflict"
+    title = N_("Conflict")
 
 
 class TooLarge(AppError):
     """The body or file is over its limit."""
 
     status_code = 413
-    title = "Too large"
+    title = N_("Too large")
 
 
 class TooMany(AppError):
     """A limit on how often or how much is reached."""
 
     status_code = 429
-    title = "Too many"
+    title = N_("Too many")
 
 
 class Unavailable(AppError):
     """Something the server needs is busy or away; the same request may work later."""
 
     status_code = 503
-    title = "Try again"
+    title = N_("Try again")
 
 
 class MissingHere(AppError):
     """This machine lacks something; the command line ends with exit code 3."""
 
     status_code = 503
-    title = "Missing on this machine"
+    title = N_("Missing on this machine")

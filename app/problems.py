@@ -3,8 +3,9 @@
 import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 from fastapi import FastAPI
@@ -14,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from app import errors
+from app import errors, invalid
 from app.errors import AppError, FieldError, InvalidInput, NotFound, NotSignedIn
 from app.headers import HEADERS
 from app.html import render, wants_block
@@ -130,11 +131,12 @@ def _on_validation(request: Request, error: RequestValidationError) -> Response:
     found = error.errors()
     if any(each["loc"][0] == "path" for each in found):
         return respond(request, NotFound(STATUS_SENTENCES[404][1]))
-    listed = [
-        FieldError(".".join(map(str, each["loc"][1:])), "{problem}", {"problem": each["msg"]})
-        for each in found
-    ]
-    return respond(request, InvalidInput(listed))
+    return respond(request, InvalidInput([_field_error(each) for each in found]))
+
+
+def _field_error(error: Mapping[str, Any]) -> FieldError:
+    name = ".".join(map(str, error["loc"][1:]))
+    return FieldError(name, *invalid.told(error, name or str(error["loc"][0])))
 
 
 def _on_database(request: Request, error: OperationalError) -> Response:
@@ -158,4 +160,4 @@ class Bug(AppError):
     """A failure of this program."""
 
     status_code = 500
-    title = "Internal error"
+    title = N_("Internal error")

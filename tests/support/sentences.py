@@ -13,6 +13,7 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import write_po
 
 from app import i18n
+from app.runs.fields import rule_sentence
 from app.settings import ROOT
 from labs import bundled
 from labs.contract import Lab
@@ -20,12 +21,17 @@ from labs.registry import all_labs
 
 PYTHON_KEYWORDS = {
     "_": None, "N_": None, "gettext": None, "ngettext": (1, 2), "LabError": None, "BadData": None,
-    "Diverged": None, "ModelRefused": None, "Problem": (2,), "InvalidInput": (2,),
-    "NotFound": None, "Forbidden": None, "Conflict": None, "TooLarge": None, "TooMany": None,
-    "Unavailable": None, "MissingHere": None, "AppError": None, "FieldError": (2,),
-    # What a stage shows: the page translates the titles.
-    "Column": (2,), "table": (2,), "samples": (2,), "heatmap": (2,),
+    "Diverged": None, "ModelRefused": None, "InvalidInput": (2,), "NotFound": None,
+    "Forbidden": None, "Conflict": None, "TooLarge": None, "TooMany": None, "Unavailable": None,
+    "MissingHere": None, "AppError": None, "FieldError": (2,), "Bug": None, "Unfit": None,
+    # What the check of a dataset and an estimate say.
+    "Problem": (3,), "Mismatch": None, "_Bad": None, "Notice": None, "Note": None, "Format": (2,),
+    "Way": None,
+    # What a stage shows and notes: the page translates it.
+    "Column": (2,), "table": (2,), "samples": (2,), "heatmap": (2,), "progress": (3,),
 }  # fmt: skip
+# A rule of a lab's parameters, which pydantic wants to be a `ValueError`.
+RULES = {"ValueError": None}
 METHODS = [
     ("app/**.py", "python"),
     ("labs/**.py", "python"),
@@ -47,6 +53,16 @@ def extracted() -> Iterator[tuple[str, str]]:
         yield (message[0] if isinstance(message, tuple) else message), f"{path}:{line}"
 
 
+def rules() -> Iterator[tuple[str, str]]:
+    """What validators of parameters say, as a form shows it."""
+    found = extract_from_dir(
+        ROOT / "labs", method_map=[("**/spec.py", "python"), ("**/params.py", "python")],
+        keywords=RULES,
+    )  # fmt: skip
+    for path, line, message, _comments, _context in found:
+        yield rule_sentence(message), f"labs/{path}:{line}"
+
+
 def of_lab(lab: Lab) -> Iterator[str]:
     """The sentences of a lab's spec, which pages translate when they show them."""
     yield from (lab.title, lab.summary, *lab.presets)
@@ -60,13 +76,18 @@ def of_lab(lab: Lab) -> Iterator[str]:
 
 
 def needed() -> dict[str, str]:
-    sentences = dict(extracted())
+    sentences = dict(extracted()) | dict(rules())
     for lab in all_labs():
         sentences |= dict.fromkeys(of_lab(lab), f"spec of {lab.slug}")
     for name, folder in bundled.datasets().items():
         about = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
         sentences |= dict.fromkeys((about["title"], about["description"]), f"dataset {name}")
-    return {s: place for s, place in sentences.items() if re.search(r"[A-Za-z]{2}", s)}
+    return {s: place for s, place in sentences.items() if has_words(s)}
+
+
+def has_words(sentence: str) -> bool:
+    """Whether more than values and signs stands in it."""
+    return bool(re.search(r"[A-Za-z]", re.sub(r"\{.*?\}|%\(\w+\)s", "", sentence)))
 
 
 def missing() -> dict[str, str]:
