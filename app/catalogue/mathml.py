@@ -179,7 +179,7 @@ def _command(name: str, tokens: Tokens) -> str:
     if name in OPERATORS or name in BIG:
         return f"<mo>{escape(OPERATORS.get(name) or BIG[name])}</mo>"
     if name in NAMES:
-        return f"<mi>{name}</mi>"
+        return f"<mi>{name}</mi><mo>&#x2061;</mo>"  # function application: a thin space
     if name in SPACES:
         return f'<mspace width="{SPACES[name]}"></mspace>'
     if name in SILENT:

@@ -22,11 +22,12 @@ def theory(lab: Lab, language: str) -> Markup:
     """A lab's theory in a language, or in English where it has none; empty without a file."""
     folder = registry.folder(lab)
     paths = [folder / FILES.get(language, "theory.md"), folder / "theory.md"]
-    return next((_rendered(path) for path in paths if path.is_file()), Markup())
+    return next((rendered(path) for path in paths if path.is_file()), Markup())
 
 
 @cache
-def _rendered(path: Path) -> Markup:
+def rendered(path: Path) -> Markup:
+    """The HTML of a file of theory."""
     return Markup(_markdown().render(path.read_text(encoding="utf-8")))
 
 

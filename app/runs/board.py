@@ -6,8 +6,10 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.access import visible
 from app.i18n import gettext
 from app.metrics.store import LatestValue, latest, read
 from app.models import Role, Run, RunState, User
@@ -80,17 +82,23 @@ def runs_page(session: Session, actor: User, filters: Filters) -> RunsPage:
         cursor=filters.cursor or None,
         limit=PAGE,
     )
-    owners = {str(run.owner_id): run.owner.name for run in runs}
     return RunsPage(
         lines=run_lines(session, runs),
         filters=filters,
         next_address=filters.address(cursor=cursor) if cursor else None,
         labs=[(lab.slug, gettext(lab.title)) for lab in all_labs()],
         states=list(RunState),
-        owners=sorted(owners.items(), key=lambda each: each[1]),
+        owners=_owners(session, actor) if actor.role is not Role.STUDENT else [],
         with_owner=actor.role is not Role.STUDENT,
         is_live=any(not run.state.is_over for run in runs),
     )
+
+
+def _owners(session: Session, actor: User) -> list[tuple[str, str]]:
+    """The people whose runs the actor may see, by name."""
+    with_runs = select(Run.owner_id).where(visible(actor))
+    people = select(User).where(User.id.in_(with_runs)).order_by(User.name)
+    return [(str(person.id), person.name) for person in session.scalars(people)]
 
 
 def run_lines(session: Session, runs: Sequence[Run]) -> list[RunLine]:

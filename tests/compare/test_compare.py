@@ -1,0 +1,44 @@
+"""What a comparison says: colours that stay, what was varied, which value is better."""
+
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from app.compare.colours import COLOURS, marks
+from app.compare.views import compare_page
+from app.models import Role
+from tests.support.factories import make_dataset, make_model, make_user
+from tests.support.factories_web import make_shown_run
+
+IDS = [UUID(int=number) for number in (3, 11, 4, 19)]
+
+
+def test_a_run_keeps_its_colour_whoever_stands_after_it() -> None:
+    alone, among = marks(IDS[:1]), marks(IDS)
+    assert alone[IDS[0]] == among[IDS[0]]
+
+
+def test_no_two_runs_share_a_colour_while_there_are_enough() -> None:
+    many = [UUID(int=3 + COLOURS * place) for place in range(COLOURS)]
+    assert len({mark.colour for mark in marks(many).values()}) == COLOURS
+
+
+def test_more_runs_than_colours_differ_by_dashes() -> None:
+    many = [UUID(int=place) for place in range(COLOURS + 4)]
+    assert len(marks(many)) == COLOURS + 4
+
+
+def test_the_one_changed_parameter_is_named_and_the_better_value_marked(session: Session) -> None:
+    sam = make_user(session, role=Role.STUDENT)
+    inputs = {"base_model_id": make_model(session).id, "dataset_id": make_dataset(session).id}
+    first = make_shown_run(session, sam, steps=20, **inputs)
+    second = make_shown_run(session, sam, steps=60, params={"rank": 1}, **inputs)
+    page = compare_page(session, sam, [first.id, second.id])
+    assert page.varied.only is not None
+    assert page.varied.only.title == "Rank r"
+    assert list(page.varied.only.values) == ["8", "1"]
+    better = {row.key: row.best for row in page.metrics}
+    assert better["train/loss"] == {1}
+    assert better["eval/accuracy"] == {1}
+    assert better["train/learning_rate"] == frozenset()
+    assert [row.answers for row in page.samples] == [["FAC", "FAC"]]

@@ -1,0 +1,74 @@
+"""What the pages of runs are given: figures in words, stages in order, small curves."""
+
+import math
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from sqlalchemy.orm import Session
+
+from app import clock
+from app.models import RunState
+from app.runs.charts import charts_of, family
+from app.runs.labs_of import lab_of
+from app.runs.measure import measured
+from app.runs.queries import events, get_run
+from app.runs.sparkline import sparkline
+from app.runs.stages import stage_lines
+from app.runs.views import run_page
+from labs.registry import get
+from tests.support.factories import make_run, make_user
+from tests.support.factories_web import make_shown_run
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "words"),
+    [
+        (0.8612, "fraction", "86.12 %"),
+        (1536.0, "bytes", "1.5 KiB"),
+        (0.0143, "s", "14.3 ms"),
+        (75.0, "s", "1 min 15 s"),
+        (0.000012, "", "1.20e-05"),
+        (1013248.0, "", "1,013,248"),
+        (math.nan, "", "NaN"),
+        (None, "s", "–"),
+    ],
+)
+def test_measurements_are_told_in_the_form_people_read(
+    value: float | None, unit: str, words: str
+) -> None:
+    assert measured(value, unit) == words
+
+
+def test_losses_share_a_chart_and_memory_another() -> None:
+    assert family("train/loss") == family("eval/loss") == "loss"
+    keys = [chart.keys for chart in charts_of(get("lora"), ["own/thing"])]
+    assert ["train/loss", "eval/loss"] in keys
+    assert ["own/thing"] in keys
+
+
+def test_a_small_curve_skips_what_is_no_number() -> None:
+    values = np.array([2.0, math.nan, 1.0, math.inf, 0.5])
+    points = sparkline(np.arange(5, dtype=np.int64), values).split()
+    assert points[0] == "0.0,1.0"
+    assert points[-1] == "96.0,23.0"
+    assert sparkline(np.array([3], dtype=np.int64), np.array([1.0])) == ""
+
+
+def test_stages_are_done_now_or_ahead_and_the_rest_is_estimated(session: Session) -> None:
+    run = make_shown_run(session, make_user(session), RunState.RUNNING, steps=60)
+    assert run.stage_started_at is not None
+    now = run.stage_started_at + timedelta(seconds=30)
+    lines = stage_lines(run, lab_of(run), events(session, run.id), now)
+    assert [line.status for line in lines] == ["done", "now", "ahead", "ahead"]
+    assert lines[1].fraction == 0.5
+    assert lines[1].left == 30
+
+
+def test_a_run_of_a_removed_lab_still_has_its_page(session: Session) -> None:
+    sam = make_user(session)
+    run = make_run(session, sam, lab="gone", stages=["train"], queued_at=clock.now())
+    session.expunge_all()
+    page = run_page(session, sam, get_run(session, sam, run.id))
+    assert page.lab.title == "gone"
+    assert [line.title for line in page.stages] == ["train"]
