@@ -18,7 +18,7 @@ from setup.say import SetupFailed, SetupKilled, Step
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
-UNFINISHED = VENV / "bunsen-unfinished"
+UNFINISHED = ROOT / ".bunsen-unfinished"  # outside, since making an environment empties it
 LOG = VENV / "bunsen-install.log"
 REQUIREMENTS = ROOT / "requirements"
 BASE, CUDA, CPU_TORCH = (REQUIREMENTS / f"{name}.txt" for name in ("base", "cuda", "torch-cpu"))
@@ -123,7 +123,9 @@ def make_venv() -> None:
         )
     with Step("Making the virtual environment .venv") as step:
         log = ROOT / ".bunsen.lock"
+        UNFINISHED.touch()
         run(step, [sys.executable, "-m", "venv", "--clear", VENV], log)
+        UNFINISHED.unlink()
 
 
 def is_whole() -> bool:
