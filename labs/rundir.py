@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from labs.contract import Column, Json, Stopped
+from labs.disk import DiskFull, naming_full_disk
 from labs.events import EventLog
 from labs.published import is_whole, publishing, read_manifest, sweep
 from labs.runspec import RunSpec
@@ -74,7 +75,11 @@ class DirectoryContext:
     def artifact(self, name: str, kind: str, step: int = 0) -> Iterator[Path]:
         target = self.run_dir / "artifacts" / name
         facts = {"name": name, "kind": kind, "step": step, "attempt": self.attempt}
-        with publishing(target, facts) as folder:
+
+        def full() -> DiskFull:
+            return DiskFull("The disk is full: the artifact “{name}” was not saved.", name=name)
+
+        with naming_full_disk(self.run_dir, full), publishing(target, facts) as folder:
             yield folder
         manifest = read_manifest(target)
         assert manifest is not None, f"{target} was published without a manifest"
@@ -94,7 +99,11 @@ class DirectoryContext:
         self._events.sync()
         name = f"step-{step:08d}"
         facts = {"name": name, "kind": "checkpoint", "step": step, "attempt": self.attempt}
-        with publishing(self.run_dir / "checkpoints" / name, facts) as folder:
+        target = self.run_dir / "checkpoints" / name
+        with (
+            naming_full_disk(self.run_dir, lambda: self._not_saved(step)),
+            publishing(target, facts) as folder,
+        ):
             save(folder)
         self._events.write("checkpoint", step=step, path=f"checkpoints/{name}")
         self._events.sync()
@@ -121,6 +130,18 @@ class DirectoryContext:
     def result(self, stage: str) -> Json:
         summary = stored_result(self.run_dir, stage)
         return {} if summary is None else summary
+
+    def _not_saved(self, step: int) -> DiskFull:
+        found = self.latest_checkpoint()
+        if found is None:
+            return DiskFull(
+                "The disk is full: the checkpoint of step {step} was not saved.", step=step
+            )
+        return DiskFull(
+            "The disk is full: the checkpoint of step {step} was not saved, that of step {kept} is kept.",
+            step=step,
+            kept=found[0],
+        )
 
     def _checkpoints(self) -> list[Path]:
         return sorted((self.run_dir / "checkpoints").glob("step-*"), reverse=True)

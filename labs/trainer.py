@@ -6,7 +6,6 @@ The child shares nothing with its parent but the run directory.
 
 import contextlib
 import ctypes
-import errno
 import importlib
 import os
 import signal
@@ -22,6 +21,7 @@ from pydantic import ValidationError
 
 from labs import registry
 from labs.contract import Cause, Json, Lab, LabError, Params, Stopped
+from labs.disk import give_up_reserve, is_disk_full, keep_reserve
 from labs.events import EventLog, Listener
 from labs.rundir import DirectoryContext, store_result, stored_result
 from labs.runspec import RunSpec, read_params
@@ -74,7 +74,9 @@ def run_attempt(run_dir: Path, stop: StopFlag, listener: Listener | None = None)
     """Run the stages in this process; every end is the last event of the log."""
     spec = read_params(run_dir)
     events = EventLog(run_dir, spec.attempt, listener)
+    keep_reserve(run_dir)
     outcome = _perform(run_dir, spec, events, stop)
+    give_up_reserve(run_dir)
     events.write("end", **{key: value for key, value in _fields(outcome).items() if value})
     events.close()
     return outcome
@@ -104,7 +106,7 @@ def _perform(run_dir: Path, spec: RunSpec, events: EventLog, stop: StopFlag) -> 
         return Outcome("failed", error.cause, error.message, error.values, _trace())
     except Exception as error:
         traceback.print_exc()
-        return Outcome("failed", _cause(error), _first_line(error), {}, _trace())
+        return Outcome("failed", _cause(error, run_dir), _first_line(error), {}, _trace())
     return Outcome("succeeded")
 
 
@@ -112,13 +114,13 @@ def _trace() -> str:
     return traceback.format_exc()[-20_000:]
 
 
-def _cause(error: Exception) -> Cause:
+def _cause(error: Exception, run_dir: Path) -> Cause:
     if _is_out_of_memory(error):
         return Cause.OUT_OF_MEMORY
     # On a CPU torch says so in words only.
     if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
         return Cause.HOST_OUT_OF_MEMORY
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_disk_full(error, run_dir):
         return Cause.DISK_FULL
     return Cause.LAB_CRASHED
 

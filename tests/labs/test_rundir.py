@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from labs.contract import Column
+from labs.disk import DiskFull
 from labs.events import EventLog, number, read_events
 from labs.published import MANIFEST, is_whole, publishing, read_manifest
 from labs.rundir import CHECKPOINTS_KEPT, DirectoryContext, store_result, stored_result
@@ -143,13 +144,25 @@ def test_a_changed_byte_is_noticed(run: DirectoryContext) -> None:
     assert run.latest_checkpoint() is None
 
 
-def test_a_checkpoint_that_does_not_fit_leaves_the_earlier_one(run: DirectoryContext) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        OSError(122, "Disk quota exceeded"),
+        RuntimeError("I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_leaves_the_earlier_one(
+    run: DirectoryContext, error: Exception
+) -> None:
     def full(folder: Path) -> None:
         save(folder)
-        raise OSError(28, "No space left on device")
+        raise error
 
+    with pytest.raises(DiskFull, match="of step 1 was not saved"):
+        run.checkpoint(1, full)
     run.checkpoint(1, save)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(DiskFull, match="step 2 was not saved, that of step 1 is kept"):
         run.checkpoint(2, full)
     found = run.latest_checkpoint()
     assert found is not None

@@ -1,6 +1,8 @@
 """Inference: the same prompts through base and tuned model, one in memory at a time."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
@@ -8,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from labs.common.artifacts import require_artifact
 from labs.common.data import Prepared, prepare
 from labs.common.evaluation import accuracy, ask, mean_loss, perplexity
-from labs.common.latency import Latency, measure_latency
+from labs.common.latency import GENERATIONS, WARMUP, Latency, measure_latency
 from labs.common.loading import CausalModel, load_tokenizer, pad_id
 from labs.common.memory import peak_bytes, release, reset_peak
 from labs.common.seeding import seed_everything
@@ -40,10 +42,15 @@ def inference(params: LoraParams, run: LabContext) -> Json:
     adapter = require_artifact(run, "adapter", "train")
     tokenizer = load_tokenizer(run.base_model)
     data = prepare(run.dataset, tokenizer, params.max_length)
-    base = _judge(params, run, tokenizer, data, None)
-    run.progress(1, 2, "the tuned model answers")
-    tuned = _judge(params, run, tokenizer, data, adapter)
-    run.progress(2, 2, "done")
+    generations = count()
+
+    def tick() -> None:
+        run.check_stop()
+        run.progress(next(generations), 2 * (WARMUP + GENERATIONS), "answering one by one")
+
+    base = _judge(params, run, tokenizer, data, None, tick)
+    tuned = _judge(params, run, tokenizer, data, adapter, tick)
+    run.progress(1, 1, "done")
 
     arms = {"Base": base, "Tuned": tuned}
     _show_quality(run, arms)
@@ -70,6 +77,7 @@ def _judge(
     tokenizer: PreTrainedTokenizerBase,
     data: Prepared,
     adapter: Path | None,
+    tick: Callable[[], None],
 ) -> Arm:
     """Load one model, ask it everything, and let go of it."""
     reset_peak(run.device)
@@ -85,7 +93,7 @@ def _judge(
         loss=mean_loss(model, data.test, pad_id(tokenizer), run.device, params.precision),
         answers=found,
         accuracy=accuracy(found, data.test_questions) if data.matches_answers else None,
-        latency=measure_latency(model, prompts, run.device, run.check_stop),
+        latency=measure_latency(model, prompts, run.device, tick),
         peak_bytes=peak_bytes(run.device),
     )
     del base, model
