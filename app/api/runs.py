@@ -16,6 +16,7 @@ from app.database import after_commit
 from app.errors import FieldError, InvalidInput
 from app.i18n import N_
 from app.metrics import store
+from app.metrics.chunk import Floats, Ints
 from app.metrics.downsample import min_max
 from app.models import Run, RunState, User
 from app.runs import lifecycle, queries
@@ -133,17 +134,18 @@ def show_metrics(
     queries.get_run(session, actor, run_id)
     wanted = keys.split(",") if keys else None
     frame = store.read(session, run_id, keys=wanted)
-    series = {}
-    for key in frame.columns:
-        steps, values = frame.series(key)
-        inside = (steps >= first) & (steps <= last)
-        if not inside.any():
-            continue
-        total = int(np.count_nonzero(inside))
-        steps, values = min_max(steps[inside], values[inside], points)
-        series[key] = {
-            "steps": np.ascontiguousarray(steps),
-            "values": numbers(values),
-            "total": total,
-        }
+    window = {key: _between(*frame.series(key), first, last) for key in frame.columns}
+    series = {key: _thinned(*each, points) for key, each in window.items() if len(each[0])}
     return Json({"series": series})
+
+
+def _between(steps: Ints, values: Floats, first: int, last: int) -> tuple[Ints, Floats]:
+    if first == 0 and last == LARGEST_STEP:
+        return steps, values
+    inside = (steps >= first) & (steps <= last)
+    return steps[inside], values[inside]
+
+
+def _thinned(steps: Ints, values: Floats, points: int) -> dict[str, Any]:
+    kept, chosen = min_max(steps, values, points)
+    return {"steps": np.ascontiguousarray(kept), "values": numbers(chosen), "total": len(steps)}

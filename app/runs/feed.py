@@ -192,7 +192,7 @@ def read_batch(run_id: UUID, cursor: Cursor) -> Batch:
     return Batch(tuple(messages), cursor)
 
 
-def encode(name: str, body: object, cursor: Cursor) -> bytes:
+def encode(name: str, body: object, cursor: Cursor | str) -> bytes:
     return format_sse_event(data_str=dumps(body).decode(), event=name, id=str(cursor))
 
 

@@ -22,7 +22,7 @@ from starlette.responses import Response
 
 from app.database import reading
 from app.errors import AppError, FieldError, InvalidInput, NotSignedIn
-from app.i18n import N_
+from app.i18n import N_, gettext
 from app.models import User
 from app.runs import queries
 from app.runs.feed import Cursor, Feed, Snapshot, encode, take_snapshot
@@ -33,7 +33,9 @@ router = APIRouter()
 KEEP_ALIVE_SECONDS = 15.0
 PERMISSION_SECONDS = 30.0
 KEEP_ALIVE = b": still here\n\n"
-CURSOR = re.compile(r"(\d{1,15})\.(\d{1,15})(?:\.(\d{1,15}))?")
+# The last event has an id of its own: whoever was cut off just before it still gets it.
+END = ".end"
+CURSOR = re.compile(r"(\d{1,15})\.(\d{1,15})(?:\.(\d{1,15}))?(?:\.end)?")
 
 # This process's pollers by run, each only while somebody listens.
 feeds: dict[UUID, Feed] = {}
@@ -53,7 +55,7 @@ def run_events(
         queries.get_run(session, actor, run_id)
     snapshot = take_snapshot(run_id)
     cursor = cursor.within(snapshot.rows, snapshot.seq)
-    if snapshot.state.is_over and last_event_id and not snapshot.is_news_for(cursor):
+    if snapshot.state.is_over and last_event_id == f"{cursor}{END}":
         return Response(status_code=204)  # tells a browser's EventSource to stop coming back
     headers = {"X-Accel-Buffering": "no"}
     return EventSourceResponse(_messages(request, run_id, cursor, snapshot), headers=headers)
@@ -98,12 +100,12 @@ async def _listen(request: Request, feed: Feed, cursor: Cursor) -> AsyncIterator
             cursor = batch.cursor
             for message in batch.messages:
                 yield message
-        for name, body in (("progress", seen.progress), ("queue", seen.queue)):
+        for name, body in (("progress", _said(seen.progress)), ("queue", seen.queue)):
             if body and told.get(name) != body:
                 told[name] = body
                 yield encode(name, body, cursor)
         if seen.state.is_over and not seen.is_news_for(cursor):
-            yield encode("end", {"state": seen.state, "cause": seen.cause}, cursor)
+            yield encode("end", {"state": seen.state, "cause": seen.cause}, f"{cursor}{END}")
             return
         if not await feed.changed(seen, KEEP_ALIVE_SECONDS):
             yield KEEP_ALIVE
@@ -111,6 +113,11 @@ async def _listen(request: Request, feed: Feed, cursor: Cursor) -> AsyncIterator
             checked_at = time.monotonic()
             if not await asyncio.to_thread(_may_still_see, request, feed.run_id):
                 return
+
+
+def _said(progress: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The note of a stage in the language of whoever listens."""
+    return {**progress, "note": gettext(progress["note"])} if progress else progress
 
 
 def _may_still_see(request: Request, run_id: UUID) -> bool:

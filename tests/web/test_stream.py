@@ -18,6 +18,7 @@ from app.metrics.chunk import MetricRow
 from app.models import Run, RunState
 from app.runs import lifecycle, stream
 from app.runs.feed import Cursor
+from app.runs.journal import append_events
 from app.security import cookie_name
 from app.settings import get_settings
 from tests.support.factories import make_attempt, make_run
@@ -117,7 +118,7 @@ def test_reconnecting_anywhere_leaves_no_gap_and_repeats_nothing(site: Site, url
         for block in range(25):
             log_points(run_id, range(block * 4, block * 4 + 4))
             with transaction() as session:
-                lifecycle.append_events(session, run_id, 1, [("stage", {"number": block})])
+                append_events(session, run_id, 1, [("stage", {"number": block})])
             with (folder / "output.log").open("a") as file:
                 file.write(f"line {block}\n")
             time.sleep(0.08)
@@ -127,7 +128,8 @@ def test_reconnecting_anywhere_leaves_no_gap_and_repeats_nothing(site: Site, url
     worker = threading.Thread(target=work)
     worker.start()
     listener = Listener(site, url, run_id)
-    while not listener.got or listener.got[-1][0] != "end":
+    deadline = time.monotonic() + 60
+    while (not listener.got or listener.got[-1][0] != "end") and time.monotonic() < deadline:
         listener.listen(stop_after=2)
     worker.join()
     assert listener.steps() == list(range(100))
@@ -144,7 +146,7 @@ def test_a_resumed_attempt_rewinds_the_chart(site: Site, url: str) -> None:
         session.execute(update(Run).values(attempt=2))
         make_attempt(session, session.get_one(Run, run_id), 2)
         store.rewind(session, run_id, 2, 5)
-        lifecycle.append_events(session, run_id, 2, [("resumed", {"step": 5})])
+        append_events(session, run_id, 2, [("resumed", {"step": 5})])
     log_points(run_id, range(6, 9), attempt=2, value=0.25)
     finish(run_id, attempt=2)
     listener.listen()
@@ -168,6 +170,16 @@ def test_a_browser_that_has_seen_the_end_is_told_to_stay_away(site: Site, url: s
     listener = Listener(site, url, run_id)
     assert listener.listen() == 200
     assert listener.listen() == 204
+
+
+def test_whoever_was_cut_off_before_the_end_still_gets_it(site: Site, url: str) -> None:
+    run_id = running(site)
+    log_points(run_id, [1])
+    finish(run_id)
+    listener = Listener(site, url, run_id)
+    while listener.listen(stop_after=1) == 200 and listener.got[-1][0] != "end":
+        assert len(listener.got) < 10
+    assert listener.got[-1][0] == "end"
 
 
 def test_a_waiting_run_says_its_place(site: Site, url: str) -> None:
