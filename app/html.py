@@ -96,9 +96,18 @@ def environment() -> Environment:
     )
     made.globals.update(static_url=static_url, dom_id=dom_id, sentence=i18n.sentence)
     made.filters.update(
-        bytes=bytes_, duration=duration, number=number, moment=moment, told=i18n.told
+        bytes=bytes_, duration=duration, number=number, moment=moment, told=i18n.told, said=said
     )
     return made
+
+
+def said(text: Any) -> Any:
+    """A text of a lab or of a stored row in the reader's language; other values as they are.
+
+    Not `_()`: that is for sentences in templates. It takes them for safe HTML and for format
+    strings.
+    """
+    return i18n.gettext(text) if isinstance(text, str) else text
 
 
 def dom_id(thing: object, part: str = "") -> str:

@@ -24,6 +24,11 @@ Direction = Literal["lower", "higher", "none"]
 Chapter = Literal["training", "compression"]
 
 
+def N_(text: str) -> str:
+    """Mark a text that a stage puts in a cell: pages translate it where they show it."""
+    return text
+
+
 class Params(BaseModel):
     """Parameters of a lab: parsed once, then passed around unchanged.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from labs.common.params import TrainingParams
-from labs.contract import Json, Lab, Params
+from labs.contract import N_, Json, Lab, Params
 from labs.models import ModelFacts
 
 Device = Literal["cpu", "cuda"]
@@ -130,20 +130,20 @@ def _changes(params: Params) -> Iterator[tuple[str, Json]]:
             "batch_size": params.batch_size // 2,
             "gradient_accumulation": params.gradient_accumulation * 2,
         }
-        yield "Half the batch, twice the accumulation: the same updates", halved
+        yield N_("Half the batch, twice the accumulation: the same updates"), halved
     if not params.gradient_checkpointing:
-        yield "Gradient checkpointing: a third more time", {"gradient_checkpointing": True}
+        yield N_("Gradient checkpointing: a third more time"), {"gradient_checkpointing": True}
     if params.max_length >= 16:
         yield (
-            "Half the length: long prompts lose their beginning",
+            N_("Half the length: long prompts lose their beginning"),
             {"max_length": params.max_length // 2},
         )
     if params.precision == "fp32":
-        yield "bf16 weights and activations", {"precision": "bf16"}
+        yield N_("bf16 weights and activations"), {"precision": "bf16"}
     if getattr(params, "base_quantization", "") == "none":
         small = {"base_quantization": "nf4", "double_quantization": True}
-        yield "A base in 4-bit NF4 (QLoRA)", small
-        yield "All of it together", {**halved, "gradient_checkpointing": True, **small}
+        yield N_("A base in 4-bit NF4 (QLoRA)"), small
+        yield N_("All of it together"), {**halved, "gradient_checkpointing": True, **small}
 
 
 def _changed(params: Params, changes: Json) -> Params | None:

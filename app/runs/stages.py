@@ -64,7 +64,9 @@ def _current(run: Run, title: str, summary: str, now: datetime) -> StageLine:
     left = None
     if elapsed is not None and fraction is not None and fraction >= FIRST_JUDGED:
         left = elapsed * (1 - fraction) / fraction
-    return StageLine(name, title, summary, "now", elapsed, fraction, run.progress_note, left)
+    return StageLine(
+        name, title, summary, "now", elapsed, fraction, gettext(run.progress_note), left
+    )
 
 
 def progress_fraction(run: Run) -> float | None:

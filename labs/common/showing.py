@@ -6,7 +6,6 @@ from statistics import median
 from transformers import PreTrainedTokenizerBase
 
 from labs.common.data import Prepared, Question
-from labs.common.formatting import template_name
 from labs.common.latency import Latency
 from labs.contract import Column, LabContext
 
@@ -37,7 +36,7 @@ def show_data(run: LabContext, tokenizer: PreTrainedTokenizerBase, data: Prepare
 
 def _show_masks(run: LabContext, tokenizer: PreTrainedTokenizerBase, data: Prepared) -> None:
     columns = [
-        Column("prompt", f"Given (masked; {template_name(tokenizer)})"),
+        Column("prompt", "Given (masked)"),
         Column("answer", "Learned"),
     ]
     rows = [
@@ -69,7 +68,6 @@ def show_side_by_side(
 
 def show_latency(run: LabContext, arms: dict[str, Latency], peaks: dict[str, int]) -> None:
     """Times of each arm, with how they were taken."""
-    any_arm = next(iter(arms.values()))
     columns = [
         Column("model", "Model"),
         Column("mean", "Mean", "s"),
@@ -79,12 +77,14 @@ def show_latency(run: LabContext, arms: dict[str, Latency], peaks: dict[str, int
         Column("first", "Time to first token", "s"),
         Column("speed", "Speed", "tokens/s"),
         Column("peak", "Peak memory", "bytes"),
+        Column("generations", "Generations"),
+        Column("length", "Generated each", "tokens"),
     ]
     rows = [
-        [name, t.mean, t.p50, t.p95, t.p99, t.first_token, t.tokens_per_second, peaks[name]]
+        [
+            *(name, t.mean, t.p50, t.p95, t.p99, t.first_token, t.tokens_per_second),
+            *(peaks[name], t.generations, t.new_tokens),
+        ]
         for name, t in arms.items()
     ]
-    title = (
-        f"Latency over {any_arm.generations} generations of {any_arm.new_tokens} tokens, batch 1"
-    )
-    run.table("latency", title, columns, rows)
+    run.table("latency", "Latency, one prompt at a time", columns, rows)

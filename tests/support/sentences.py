@@ -26,7 +26,6 @@ PYTHON_KEYWORDS = {
     "MissingHere": None, "AppError": None, "FieldError": (2,), "Bug": None, "Unfit": None,
     # What the check of a dataset and an estimate say.
     "Problem": (3,), "Mismatch": None, "_Bad": None, "Notice": None, "Note": None, "Format": (2,),
-    "Way": None,
     # What a stage shows and notes: the page translates it.
     "Column": (2,), "table": (2,), "samples": (2,), "heatmap": (2,), "progress": (3,),
 }  # fmt: skip

@@ -9,7 +9,7 @@ from labs.common.cards import write_card
 from labs.common.data import prepare
 from labs.common.loading import DTYPES, load_model, load_tokenizer
 from labs.common.memory import release
-from labs.contract import Column, Json, LabContext, LabError
+from labs.contract import N_, Column, Json, LabContext, LabError
 from labs.models import read_facts
 from labs.peft.lora.model import largest_difference, load_tuned, logits
 from labs.peft.lora.spec import LAB, LoraParams
@@ -70,7 +70,6 @@ def deploy(params: LoraParams, run: LabContext) -> Json:
         difference,
         saved_difference,
         tolerance,
-        facts.dtype,
         folder_bytes(adapter),
         merged_bytes,
     )
@@ -98,15 +97,14 @@ def _show(
     difference: float,
     saved_difference: float,
     tolerance: float,
-    dtype: str,
     adapter_bytes: int,
     merged_bytes: int,
 ) -> None:
     columns = [Column("what", "Compared with the unmerged model"), Column("value", "max |Δlogit|")]
     rows = [
-        ["Merged, in memory", difference],
-        [f"Merged, saved as {dtype} and loaded again", saved_difference],
-        ["Tolerance of the merge", tolerance],
+        [N_("Merged, in memory"), difference],
+        [N_("Merged, saved and loaded again"), saved_difference],
+        [N_("Tolerance of the merge"), tolerance],
     ]
     run.table("merge", "Merged and unmerged say the same", columns, rows)
     sizes = [

@@ -14,7 +14,7 @@ from labs.common.loading import count_parameters, load_tokenizer, pad_id
 from labs.common.memory import peak_bytes, reset_peak, tensor_bytes
 from labs.common.seeding import seed_everything
 from labs.common.training import fit
-from labs.contract import Column, Json, LabContext
+from labs.contract import N_, Column, Json, LabContext
 from labs.peft.lora.method import singular_values
 from labs.peft.lora.model import add_lora, load_base, save_adapter, updates
 from labs.peft.lora.spec import LAB, LoraParams
@@ -64,20 +64,20 @@ def _show_memory(model: PeftModel, run: LabContext) -> None:
     frozen, trained = tensor_bytes(model, trainable=False), tensor_bytes(model, trainable=True)
     peak = peak_bytes(run.device)
     parts = {
-        "Frozen base weights": frozen,
-        "LoRA weights": trained,
-        "Their gradients": trained,
-        "Optimizer (two moments)": MOMENTS * trained,
+        N_("Frozen base weights"): frozen,
+        N_("LoRA weights"): trained,
+        N_("Their gradients"): trained,
+        N_("Optimizer (two moments)"): MOMENTS * trained,
     }
     rest = (
-        "Activations and everything else"
+        N_("Activations and everything else")
         if run.device == "cuda"
-        else "Activations, Python and libraries"
+        else N_("Activations, Python and libraries")
     )
     parts[rest] = max(0, peak - sum(parts.values()))
     columns = [Column("part", "Part"), Column("bytes", "Size", "bytes")]
-    rows = [[name, size] for name, size in parts.items()]
-    run.table("memory", "Memory at the peak of training, by part", columns, [*rows, ["Peak", peak]])
+    rows = [*parts.items(), (N_("Peak"), peak)]
+    run.table("memory", "Memory at the peak of training, by part", columns, rows)
 
 
 @torch.no_grad()
