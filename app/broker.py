@@ -86,6 +86,11 @@ def queue_name(device: str) -> str:
     return f"device.{device}"
 
 
+def warm() -> None:
+    """Import Celery in the background, so that the first ring is as quick as the later ones."""
+    _ringer().submit(celery_app)
+
+
 def ring(run_id: UUID, attempt: int, device: str) -> bool:
     """Tell the device's worker about an attempt; False when the bell was missed.
 

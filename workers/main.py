@@ -1,9 +1,11 @@
 """The Celery application of a device's worker: one queue, one task, one thread for each slot."""
 
+import warnings
 from collections.abc import Callable
 from uuid import UUID
 
 from celery import Celery
+from celery.exceptions import SecurityWarning
 
 from app import broker
 
@@ -23,6 +25,8 @@ def worker_app(carry_out: CarryOut) -> Celery:
 
 def consume(app: Celery, device: str, slots: int) -> int:
     """Answer the bells of a device until SIGTERM; returns the exit code."""
+    # It warns root of pickled messages; ours are JSON, and nothing else is accepted.
+    warnings.simplefilter("ignore", SecurityWarning)
     worker = app.Worker(
         pool="threads",
         concurrency=slots,

@@ -101,8 +101,12 @@ def wait_for(run_id: UUID, *states: RunState) -> Run:
 
 
 @pytest.fixture
-def settings_for_workers(sqlite_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BUNSEN_DATABASE_URL", sqlite_url)
+def settings_for_workers(
+    request: pytest.FixtureRequest, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Quick leases, two slots; SQLite unless the test asks for another database."""
+    url = request.getfixturevalue(f"{getattr(request, 'param', 'sqlite')}_url")
+    monkeypatch.setenv("BUNSEN_DATABASE_URL", url)
     monkeypatch.setenv("BUNSEN_BROKER_URL", redis_url)
     monkeypatch.setenv("BUNSEN_DEVICE_SLOTS", "2")
     monkeypatch.setenv("BUNSEN_STOP_GRACE", "PT4S")

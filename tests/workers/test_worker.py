@@ -50,6 +50,12 @@ def cancel(run: Run) -> None:
         lifecycle.request_cancel(session, run.id, session.get_one(User, run.owner_id))
 
 
+on_both_databases = pytest.mark.parametrize(
+    "settings_for_workers", ["sqlite", "postgres"], indirect=True
+)
+
+
+@on_both_databases
 def test_a_run_is_carried_out(bench: Bench) -> None:
     bench.start_worker()
     run_id = bench.queue_run(steps=50)
@@ -92,6 +98,7 @@ def test_a_bell_that_rings_ten_times_starts_one_attempt(bench: Bench) -> None:
     assert steps_of(run) == list(range(1, 61))
 
 
+@on_both_databases
 def test_a_killed_trainer_resumes_from_its_checkpoint_on_one_line(bench: Bench) -> None:
     bench.start_worker()
     run_id = bench.queue_run(steps=20, kill_at=13)
