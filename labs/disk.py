@@ -2,16 +2,14 @@
 
 import errno
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from labs.contract import Cause, LabError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-# safetensors and torch write in native code and put the reason into words, or not at all.
+# What safetensors and torch say, which write in native code.
 WORDS = (*(f"os error {number}" for number in FULL), "No space left", "quota exceeded")
-TORCH_WORDS = "PytorchStreamWriter failed"
+TORCH_WORDS = ("inline_container", "PytorchStreamWriter", "iostream error")
 NO_ROOM_BYTES = 1 << 20
 RESERVE = ".reserve"
 RESERVE_BYTES = 1 << 16
@@ -24,24 +22,18 @@ class DiskFull(LabError):
 
 
 def is_disk_full(error: BaseException, folder: Path) -> bool:
-    """Whether a failure came from a full disk or a used-up quota."""
+    """Whether a failure came from a full disk or a used-up quota.
+
+    Ask before anything is cleaned up: torch gives no reason, so the room left must tell.
+    """
     if isinstance(error, OSError) and error.errno in FULL:
         return True
     text = str(error)
     if any(word in text for word in WORDS):
         return True
-    return TORCH_WORDS in text and shutil.disk_usage(folder).free < NO_ROOM_BYTES
-
-
-@contextmanager
-def naming_full_disk(folder: Path, failure: Callable[[], DiskFull]) -> Iterator[None]:
-    """Raise `failure()` in place of whatever a full disk made go wrong inside."""
-    try:
-        yield
-    except Exception as error:
-        if is_disk_full(error, folder):
-            raise failure() from error
-        raise
+    return (
+        any(word in text for word in TORCH_WORDS) and shutil.disk_usage(folder).free < NO_ROOM_BYTES
+    )
 
 
 def keep_reserve(folder: Path) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from labs.contract import Json
+from labs.disk import DiskFull, is_disk_full
 
 MANIFEST = "manifest.json"
 UNFINISHED = ".unfinished-"
@@ -20,7 +21,11 @@ UNFINISHED = ".unfinished-"
 
 @contextmanager
 def publishing(target: Path, facts: Json) -> Iterator[Path]:
-    """Yield a folder to fill; on leaving without an error it becomes `target`."""
+    """Yield a folder to fill; on leaving without an error it becomes `target`.
+
+    Raises:
+        DiskFull: If there was no room; what stood at `target` before is kept.
+    """
     beside = target.parent / f"{UNFINISHED}{target.name}"
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
@@ -28,8 +33,11 @@ def publishing(target: Path, facts: Json) -> Iterator[Path]:
         yield beside
         _write_manifest(beside, facts)
         _replace(beside, target)
-    except BaseException:
+    except BaseException as error:
+        full = is_disk_full(error, beside)
         shutil.rmtree(beside, ignore_errors=True)
+        if full:
+            raise DiskFull("The disk is full: “{name}” was not saved.", name=target.name) from error
         raise
 
 

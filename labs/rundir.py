@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from labs.contract import Column, Json, Stopped
-from labs.disk import DiskFull, naming_full_disk
+from labs.disk import DiskFull
 from labs.events import EventLog
 from labs.published import is_whole, publishing, read_manifest, sweep
 from labs.runspec import RunSpec
@@ -75,11 +75,7 @@ class DirectoryContext:
     def artifact(self, name: str, kind: str, step: int = 0) -> Iterator[Path]:
         target = self.run_dir / "artifacts" / name
         facts = {"name": name, "kind": kind, "step": step, "attempt": self.attempt}
-
-        def full() -> DiskFull:
-            return DiskFull("The disk is full: the artifact “{name}” was not saved.", name=name)
-
-        with naming_full_disk(self.run_dir, full), publishing(target, facts) as folder:
+        with publishing(target, facts) as folder:
             yield folder
         manifest = read_manifest(target)
         assert manifest is not None, f"{target} was published without a manifest"
@@ -100,11 +96,11 @@ class DirectoryContext:
         name = f"step-{step:08d}"
         facts = {"name": name, "kind": "checkpoint", "step": step, "attempt": self.attempt}
         target = self.run_dir / "checkpoints" / name
-        with (
-            naming_full_disk(self.run_dir, lambda: self._not_saved(step)),
-            publishing(target, facts) as folder,
-        ):
-            save(folder)
+        try:
+            with publishing(target, facts) as folder:
+                save(folder)
+        except DiskFull as full:
+            raise self._not_saved(step) from full
         self._events.write("checkpoint", step=step, path=f"checkpoints/{name}")
         self._events.sync()
         for old in self._checkpoints()[CHECKPOINTS_KEPT:]:
