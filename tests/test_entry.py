@@ -283,6 +283,18 @@ def test_up_gets_ready_refuses_a_second_one_and_stops_at_once(tmp_path: Path) ->
 
 
 @pytest.mark.slow
+def test_up_uses_the_database_and_broker_that_are_set(
+    postgres_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    outside = {"BUNSEN_DATABASE_URL": postgres_url, "BUNSEN_BROKER_URL": redis_url}
+    with running_server(tmp_path / "home", environment=outside) as server:
+        assert not (server.home / "bunsen.db").exists()
+        assert not (server.home / "broker").exists()
+        users = command("user", "list", home=server.home, **outside)
+        assert users.stdout == "admin\tadmin\tactive\n"
+
+
+@pytest.mark.slow
 @pytest.mark.faults
 def test_nothing_outlives_a_killed_supervisor(tmp_path: Path) -> None:
     with running_server(tmp_path / "home") as server:
