@@ -2,6 +2,7 @@
 
 import json
 import platform
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -68,8 +69,8 @@ def write_card(
     purpose: str,
     seed: int,
     shape: Shape,
-    recipe: Recipe,
-    trained: Trained,
+    recipes: Sequence[Recipe],
+    trained: Sequence[Trained],
 ) -> None:
     """Measure the model and write its `README.md`."""
     # Measured as a student will load it: from the folder, in fp32, at full precision.
@@ -82,8 +83,8 @@ def write_card(
         parameters=model.num_parameters(),
         seed=seed,
         shape=_table(("size", "value"), _shape_lines(shape)),
-        training=_table(("what", "value"), _training_lines(recipe, trained)),
-        whole_row_weight=recipe.whole_row_weight,
+        training=_table(("what", "value"), _training_lines(recipes, trained)),
+        whole_row_weight=recipes[0].whole_row_weight,
         measured=_table(("what", "rows", "reached"), measure(model, tokenizer)),
     )
     (folder / "README.md").write_text(text, encoding="utf-8")
@@ -138,16 +139,21 @@ def _shape_lines(shape: Shape) -> list[tuple[str, ...]]:
     ]
 
 
-def _training_lines(recipe: Recipe, trained: Trained) -> list[tuple[str, ...]]:
+def _training_lines(recipes: Sequence[Recipe], trained: Sequence[Trained]) -> list[tuple[str, ...]]:
+    def then(values: Iterable[object]) -> str:
+        return ", then ".join(map(str, values))
+
     return [
         ("device", f"CPU ({platform.machine()}), {torch.get_num_threads()} threads, fp32"),
         ("torch", torch.__version__),
-        ("time", f"{trained.seconds:.0f} s"),
-        ("steps", f"{recipe.steps:,}, every {recipe.text_every}th on running text"),
-        ("rows a step", str(recipe.rows_per_step)),
-        ("tokens, padding included", f"{trained.tokens:,}"),
-        ("learning rates", f"{recipe.muon_rate} (Muon), {recipe.learning_rate} (AdamW)"),
-        ("loss, mean of the last 20 steps", f"{trained.final_loss:.3f}"),
+        ("time", f"{sum(part.seconds for part in trained):.0f} s"),
+        ("steps", then(f"{recipe.steps:,}" for recipe in recipes)),
+        ("steps on running text", f"every {recipes[0].text_every}th"),
+        ("rows a step", str(recipes[0].rows_per_step)),
+        ("tokens, padding included", f"{sum(part.tokens for part in trained):,}"),
+        ("learning rate of Muon", then(recipe.muon_rate for recipe in recipes)),
+        ("learning rate of AdamW", then(recipe.learning_rate for recipe in recipes)),
+        ("loss, mean of the last 20 steps", f"{trained[-1].final_loss:.3f}"),
     ]
 
 

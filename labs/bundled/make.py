@@ -36,7 +36,7 @@ class Plan:
 
     purpose: str
     shape: Shape
-    recipe: Recipe
+    recipes: tuple[Recipe, ...]
     dtype: torch.dtype = torch.float32
     grown_from: str = ""
 
@@ -45,13 +45,13 @@ PLANS = {
     "base": Plan(
         "The base model of the labs: it follows the instructions it was taught, and no others.",
         Shape(hidden_size=256, layers=4, heads=4, kv_heads=2, intermediate_size=512),
-        Recipe(steps=2600),
+        (Recipe(steps=2600), Recipe(steps=600, learning_rate=2e-3, muon_rate=3e-3)),
     ),
     "teacher": Plan(
         "The larger model that distillation learns from. It began as the base with twice the layers "
         "and twice the feed-forward width, grown so that nothing changed, and was trained on.",
         Shape(hidden_size=256, layers=8, heads=4, kv_heads=2, intermediate_size=1024),
-        Recipe(steps=700, learning_rate=2e-3, muon_rate=3e-3, warmup_steps=70),
+        (Recipe(steps=450, learning_rate=2e-3, muon_rate=3e-3),),
         dtype=torch.bfloat16,
         grown_from="base",
     ),
@@ -59,7 +59,7 @@ PLANS = {
         "The small model that distillation teaches: it knows the language of the campus "
         "and follows instructions only some of the time.",
         Shape(hidden_size=128, layers=2, heads=4, kv_heads=2, intermediate_size=256),
-        Recipe(steps=1500),
+        (Recipe(steps=1200),),
     ),
 }
 
@@ -88,12 +88,16 @@ def make_one(name: str) -> None:
     if plan.grown_from:
         smaller = ROOT / "models" / plan.grown_from
         grow(Qwen2ForCausalLM.from_pretrained(smaller, dtype=torch.float32), model)
-    trained = run_training(model, tokenizer, plan.recipe, SEED, say=print)
+    # Each recipe goes on with the weights, a fresh optimizer and texts not read before.
+    trained = [
+        run_training(model, tokenizer, recipe, SEED + 10 * i, say=print)
+        for i, recipe in enumerate(plan.recipes)
+    ]
     model.to(plan.dtype)  # type: ignore[arg-type]  # declared as a method of a decorator
     model.save_pretrained(folder)
     _generation_config(tokenizer).save_pretrained(folder)
     shutil.copytree(TOKENIZER, folder, dirs_exist_ok=True)
-    write_card(folder, plan.purpose, SEED, plan.shape, plan.recipe, trained)
+    write_card(folder, plan.purpose, SEED, plan.shape, plan.recipes, trained)
 
 
 def _generation_config(tokenizer: PreTrainedTokenizerFast) -> GenerationConfig:
