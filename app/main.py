@@ -4,7 +4,6 @@ import importlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.util import find_spec
 
 from anyio.to_thread import run_sync
 from fastapi import FastAPI
@@ -49,8 +48,7 @@ def create_app() -> FastAPI:
     )
     problems.register(app)
     for name in ROUTERS:
-        if _exists(name):
-            app.include_router(importlib.import_module(name).router)
+        app.include_router(importlib.import_module(name).router)
     app.mount("/static", VersionedFiles(STATIC_DIR), name="static")
     logging.getLogger("uvicorn.access").addFilter(HideTokens())
     return app
@@ -65,10 +63,3 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 def _register_bundled() -> None:
     with transaction() as session:
         sync_bundled(session)
-
-
-def _exists(name: str) -> bool:
-    try:
-        return find_spec(name) is not None
-    except ModuleNotFoundError:
-        return False

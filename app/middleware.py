@@ -6,6 +6,7 @@ from collections.abc import MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -61,7 +62,8 @@ class Ask:
         limit = body_limit(scope["path"])
         refusal = _refusal(request, limit)
         if refusal is not None:
-            await respond(request, refusal)(scope, receive, send)
+            answer = await run_in_threadpool(respond, request, refusal)
+            await answer(scope, receive, send)
             return
         await self.app(scope, _limited(receive, limit), send)
 

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -20,6 +20,7 @@ from app.errors import AppError, FieldError, InvalidInput, NotFound, NotSignedIn
 from app.headers import HEADERS
 from app.html import render, wants_block
 from app.i18n import N_, gettext, sentence
+from app.security import find_actor
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +102,7 @@ def _to_login(request: Request) -> Response:
 
 
 def _page(request: Request, error: AppError, status: int) -> Response:
+    _recognise(request)
     page = ErrorPage(
         status=status,
         title=gettext(error.title),
@@ -112,6 +114,17 @@ def _page(request: Request, error: AppError, status: int) -> Response:
     if status == 503:
         response.headers["Retry-After"] = "5"
     return response
+
+
+def _recognise(request: Request) -> None:
+    """An address without a route asked nobody who it is for; its page has a menu all the same."""
+    if hasattr(request.state, "actor"):
+        return
+    try:
+        request.state.actor = find_actor(request)
+    except SQLAlchemyError as error:
+        log.warning("nobody could be recognised: %s", error)
+        request.state.actor = None
 
 
 def _on_app_error(request: Request, error: AppError) -> Response:

@@ -10,6 +10,7 @@ and at last `end` ({"state", "cause"}).
 import asyncio
 import re
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any
 from uuid import UUID
@@ -21,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.database import reading
-from app.errors import AppError, FieldError, InvalidInput, NotSignedIn
+from app.errors import AppError, FieldError, InvalidInput, NotSignedIn, TooMany
 from app.i18n import N_, gettext
 from app.models import User
 from app.runs import queries
@@ -39,6 +40,9 @@ CURSOR = re.compile(r"(\d{1,15})\.(\d{1,15})(?:\.(\d{1,15}))?(?:\.end)?")
 
 # This process's pollers by run, each only while somebody listens.
 feeds: dict[UUID, Feed] = {}
+# How many streams each person holds open here.
+listening = Counter[UUID]()
+MOST_STREAMS = 50
 
 
 @router.get("/runs/{run_id}/events")
@@ -51,6 +55,8 @@ def run_events(
     last_event_id: Annotated[str, Header()] = "",
 ) -> Response:
     cursor = parse_cursor(last_event_id or after)
+    if listening[actor.id] >= MOST_STREAMS:
+        raise TooMany(N_("You listen to {count} runs already. Close some."), count=MOST_STREAMS)
     with reading() as session:
         queries.get_run(session, actor, run_id)
     snapshot = take_snapshot(run_id)
@@ -58,7 +64,8 @@ def run_events(
     if snapshot.state.is_over and last_event_id == f"{cursor}{END}":
         return Response(status_code=204)  # tells a browser's EventSource to stop coming back
     headers = {"X-Accel-Buffering": "no"}
-    return EventSourceResponse(_messages(request, run_id, cursor, snapshot), headers=headers)
+    messages = _messages(request, actor.id, run_id, cursor, snapshot)
+    return EventSourceResponse(messages, headers=headers)
 
 
 def parse_cursor(text: str) -> Cursor:
@@ -77,15 +84,17 @@ def parse_cursor(text: str) -> Cursor:
 
 
 async def _messages(
-    request: Request, run_id: UUID, cursor: Cursor, first: Snapshot
+    request: Request, listener: UUID, run_id: UUID, cursor: Cursor, first: Snapshot
 ) -> AsyncIterator[bytes]:
     feed = feeds.setdefault(run_id, Feed(run_id, first))
     feed.enter()
+    listening[listener] += 1
     try:
         async for message in _listen(request, feed, cursor):
             yield message
     finally:
         feed.leave()
+        listening[listener] -= 1
         if feed.listeners == 0 and feeds.get(run_id) is feed:
             del feeds[run_id]
 

@@ -14,9 +14,11 @@ from httpx2 import Response
 from starlette.testclient import TestClient
 
 from app.database import transaction
+from app.library.register import sync_bundled
 from app.metrics import store
 from app.metrics.chunk import MetricRow
 from app.models import Artifact, RunState
+from app.runs.feed import Cursor, read_batch
 from app.settings import get_settings
 from tests.support.factories import NOON, make_attempt, make_device, make_run
 from tests.support.site import Site
@@ -293,6 +295,64 @@ def test_a_run_becomes_a_notebook(site: Site, script: TestClient) -> None:
     answer = script.get(f"/api/v1/runs/{run_id}/notebook")
     assert answer.headers["content-disposition"].endswith('.ipynb"')
     assert answer.json()["nbformat"] == 4
+
+
+@pytest.fixture
+def bundled_inputs(site: Site) -> None:
+    with transaction() as session:
+        sync_bundled(session)
+
+
+@pytest.mark.usefixtures("bundled_inputs")
+def test_starting_a_run_twice_with_one_key_gives_one_run(site: Site, script: TestClient) -> None:
+    body = {"lab": "lora", "params": {"steps": 5}, "seed": 7, "name": "first"}
+    headers = {"Idempotency-Key": "once"}
+    first, second = (script.post("/api/v1/runs", json=body, headers=headers) for _ in range(2))
+    assert first.status_code == second.status_code == 201, first.text
+    assert first.json()["id"] == second.json()["id"]
+    assert {"id", "state", "attempt", "queue", "links"} <= set(first.json())
+    assert {"position", "expected_start", "reason"} <= set(first.json()["queue"])
+    assert first.json()["queue"]["reason"]["text"]
+    made = script.get(first.headers["location"]).json()
+    assert (made["seed"], made["name"], made["params"]["steps"]) == (7, "first", 5)
+    other = site.script("tess").post("/api/v1/runs", json=body, headers=headers)
+    assert other.json()["id"] != first.json()["id"]
+
+
+@pytest.mark.usefixtures("bundled_inputs")
+def test_wrong_fields_are_all_named(script: TestClient) -> None:
+    body = {"lab": "lora", "params": {"steps": -1, "rnk": 4}, "dataset": "none", "seed": -5}
+    errors = problem(script.post("/api/v1/runs", json=body), 422)["errors"]
+    assert {each["field"] for each in errors} == {"steps", "rnk", "dataset", "seed"}
+    assert all(each["message"] for each in errors)
+
+
+@pytest.mark.usefixtures("bundled_inputs")
+def test_an_estimate_says_what_fits_where(script: TestClient) -> None:
+    with transaction() as session:
+        make_device(session, "cpu", memory_bytes=64 * 2**30)
+        make_device(session, "cuda:0", memory_bytes=1)
+    body = script.post("/api/v1/estimates", json={"lab": "lora"}).json()
+    assert sum(body["parts"].values()) > 0
+    assert body["seconds"][0] <= body["seconds"][1]
+    assert {each["name"]: each["fits"] for each in body["devices"]} == {
+        "cpu": True,
+        "cuda:0": False,
+    }
+    assert all(each["reason"]["text"] for each in body["devices"])
+    one = script.post("/api/v1/estimates", json={"lab": "lora", "device": "cpu"}).json()
+    assert [each["name"] for each in one["devices"]] == ["cpu"]
+    wrong = script.post("/api/v1/estimates", json={"lab": "lora", "device": "tpu"})
+    assert problem(wrong, 422)["errors"][0]["field"] == "device"
+
+
+def test_events_are_read_from_one_view(site: Site) -> None:
+    run_id = sam_run(site, state=RunState.RUNNING, attempt=1)
+    logged(run_id, {"train/loss": [1.0, math.nan]})
+    batch = read_batch(run_id, Cursor(0, 0, 0))
+    assert batch.cursor == Cursor(2, 0, 0)
+    assert b'"values":[1.0,"NaN"]' in batch.messages[0]
+    assert read_batch(run_id, batch.cursor).messages == ()
 
 
 def test_queue_and_devices(site: Site, script: TestClient) -> None:

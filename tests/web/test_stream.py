@@ -222,6 +222,21 @@ def test_pollers_end_with_their_last_listener(site: Site, url: str) -> None:
     assert stream.feeds == {}
 
 
+def test_nobody_holds_more_streams_than_a_person_can_watch(
+    site: Site, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = running(site)
+    log_points(run_id, [1])
+    monkeypatch.setattr(stream, "MOST_STREAMS", 1)
+    headers = {"Authorization": f"Bearer {site.token('sam')}"}
+    address = f"{url}/api/v1/runs/{run_id}/events"
+    with httpx2.stream("GET", address, headers=headers, timeout=20) as answer:
+        lines = answer.iter_lines()
+        next(lines)
+        assert httpx2.get(address, headers=headers).status_code == 429
+    assert Listener(site, url, run_id, "maria").listen(until="points") == 200
+
+
 @pytest.mark.parametrize("text", ["1", "1.2.3.4", "-1.0", "a.b", "9" * 16 + ".1"])
 def test_an_id_that_is_not_ours_is_refused(site: Site, text: str) -> None:
     run_id = running(site)
