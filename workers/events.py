@@ -15,9 +15,12 @@ from app.metrics.store import MetricRow
 Json = dict[str, Any]
 LONGEST_KEY = 120
 LONGEST_NAME = 64
+LONGEST_STAGE = 32
 LONGEST_NOTE = 200
 MOST_KEYS = 500
 LARGEST_WHOLE = 2**63 - 1
+LARGEST_STEP = 2**31 - 1
+LATEST = 2**32
 
 
 def parse(line: bytes) -> Json | None:
@@ -28,8 +31,8 @@ def parse(line: bytes) -> Json | None:
             event = _without_nul(event)
         return {
             "kind": event["kind"],
-            "attempt": _whole(event["attempt"]),
-            "t": _finite(event["t"]),
+            "attempt": _whole(event["attempt"], LARGEST_STEP),
+            "t": _moment(event["t"]),
             **SHAPES[event["kind"]](event),
         }
     except (KeyError, TypeError, ValueError, AttributeError):
@@ -54,12 +57,12 @@ def _metrics(event: Json) -> Json:
     }
     if len(values) > MOST_KEYS:
         raise ValueError("too many keys")
-    return {"step": _whole(event["step"]), "values": values}
+    return {"step": _whole(event["step"], LARGEST_STEP), "values": values}
 
 
 def _progress(event: Json) -> Json:
     return {
-        "stage": _name(event["stage"]),
+        "stage": _name(event["stage"], LONGEST_STAGE),
         "done": _finite(event["done"]),
         "total": _finite(event["total"]),
         "note": str(event.get("note", ""))[:LONGEST_NOTE],
@@ -69,7 +72,7 @@ def _progress(event: Json) -> Json:
 def _stage(event: Json) -> Json:
     if event["status"] not in ("started", "completed", "skipped"):
         raise ValueError("unknown status")
-    told = {"stage": _name(event["stage"]), "status": event["status"]}
+    told = {"stage": _name(event["stage"], LONGEST_STAGE), "status": event["status"]}
     return {**told, "seconds": _finite(event["seconds"])} if "seconds" in event else told
 
 
@@ -83,7 +86,7 @@ def _artifact(event: Json) -> Json:
         "path": event["path"],
         "bytes": _whole(event["bytes"]),
         "sha256": str(event["sha256"])[:64],
-        "step": _whole(event.get("step", 0)),
+        "step": _whole(event.get("step", 0), LARGEST_STEP),
     }
 
 
@@ -109,7 +112,7 @@ def _plain(event: Json) -> Json:
 
 
 def _stepped(event: Json) -> Json:
-    return {**body(event), "step": _whole(event["step"])}
+    return {**body(event), "step": _whole(event["step"], LARGEST_STEP)}
 
 
 SHAPES: Mapping[str, Callable[[Json], Json]] = {
@@ -127,8 +130,8 @@ SHAPES: Mapping[str, Callable[[Json], Json]] = {
 }
 
 
-def _whole(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST_WHOLE:
+def _whole(value: Any, largest: int = LARGEST_WHOLE) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= largest:
         raise ValueError("not a whole number")
     return value
 
@@ -139,8 +142,15 @@ def _finite(value: Any) -> float:
     return float(value)
 
 
-def _name(value: Any) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_NAME:
+def _moment(value: Any) -> float:
+    seconds = _finite(value)
+    if not 0 <= seconds <= LATEST:
+        raise ValueError("not a time")
+    return seconds
+
+
+def _name(value: Any, longest: int = LONGEST_NAME) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= longest:
         raise ValueError("not a name")
     return value
 

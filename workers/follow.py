@@ -28,7 +28,7 @@ Json = dict[str, Any]
 FILE = "events.jsonl"
 READ_BYTES = 4 << 20
 # A line beyond this is no event of ours; it is passed over.
-LONGEST_LINE = 64 << 20
+LONGEST_LINE = 16 << 20
 # What an earlier attempt wrote and nobody had read when it died is still worth having.
 HERITABLE = frozenset({"metrics", "resumed", "artifact", "table", "samples", "heatmap"})
 # Kept on the run's row or in tables of their own, not among the events that pages are told.

@@ -23,6 +23,8 @@ Train = Callable[[str], None]
 # One lock for everything that polls children: two threads that read the end of the same
 # process at once would turn its exit code into 255.
 _children = threading.Lock()
+# What multiprocessing says of a child whose forkserver died; the child died with it.
+FORKSERVER_GONE = 255
 SECRETS = ("BUNSEN_", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_TOKEN", "AWS_", "PG")
 SECRET_PARTS = ("PASSWORD", "SECRET", "TOKEN", "CREDENTIAL", "API_KEY")
 
@@ -75,6 +77,8 @@ class Trainer:
             self._process.join()
         code = self._process.exitcode
         assert code is not None, f"trainer {self.pid} was joined and has no exit code"
+        if code == FORKSERVER_GONE:
+            code = -signal.SIGKILL
         # What it may have started dies too, even what ignored its parent's end.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)

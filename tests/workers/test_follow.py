@@ -18,7 +18,7 @@ from labs.contract import Cause
 from labs.published import publishing
 from tests.support.factories import make_run
 from workers import events
-from workers.follow import Follower
+from workers.follow import Follower, run_changes
 
 
 class Log:
@@ -211,6 +211,24 @@ def test_no_line_however_strange_raises(kind: str, fields: dict[str, Any]) -> No
     line = json.dumps({"attempt": 1, "t": 1.0, **fields, "kind": kind}).encode()
     event = events.parse(line)
     assert event is None or event["kind"] == kind
+    run_changes([event] if event else [])
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"step": 2**31}, {"step": -1}, {"step": True}, {"t": 1e300}, {"t": -1.0}, {"attempt": 2**40}],
+)
+def test_what_no_column_could_hold_is_no_event(fields: dict[str, Any]) -> None:
+    point = {"kind": "metrics", "attempt": 1, "t": 1.0, "step": 1, "values": {"loss": 1.0}}
+    assert events.parse(json.dumps(point).encode()) is not None
+    assert events.parse(json.dumps({**point, **fields}).encode()) is None
+
+
+def test_a_character_that_postgres_cannot_keep_is_left_out(log: Log) -> None:
+    log.write("table", name="t", title="a\x00b", columns=[], rows=[])
+    log.follow()
+    (table,) = queries.events(log.session, log.run.id, kinds=["table"])
+    assert table.payload["title"] == "ab"
 
 
 @given(st.binary(max_size=60))

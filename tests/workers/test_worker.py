@@ -167,6 +167,16 @@ def test_a_killed_workers_trainer_dies_and_its_run_goes_on(bench: Bench) -> None
     assert attempts_of(run)[0].cause == Cause.LOST_WORKER
 
 
+def test_a_forkserver_that_dies_takes_no_run_with_it(bench: Bench) -> None:
+    worker = bench.start_worker()
+    run = start_run(bench, steps=400)
+    trainer_of(run).parent().kill()
+    run = wait_for(run.id, RunState.SUCCEEDED)
+    assert attempts_of(run)[0].cause == Cause.KILLED
+    assert steps_of(run) == list(range(1, 401))
+    assert worker.process.poll() is None
+
+
 def test_the_housekeeper_finds_a_dead_worker_by_its_lease(bench: Bench) -> None:
     worker = bench.start_worker()
     run = start_run(bench, steps=100_000)
