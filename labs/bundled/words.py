@@ -115,7 +115,7 @@ TEAMS = (
     Team(
         "Printing",
         "PRN",
-        "paper",
+        "documents",
         _words(
             "printer = 印表機",
             "scanner = 掃描器",
