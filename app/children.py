@@ -1,11 +1,9 @@
 """Child processes that do not outlive us: started, logged, restarted and stopped together."""
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,26 +11,20 @@ from pathlib import Path
 
 import psutil
 
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+from setup.commands import LIBC, die_with_parent
+
+PR_SET_CHILD_SUBREAPER = 36
 STEADY_SECONDS = 60.0
 LONGEST_PAUSE_SECONDS = 30.0
 LOG_BYTES = 16 * 1024**2
 TICK_SECONDS = 0.05
 BROKER = "broker"
 
-_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
-
 
 def adopt_orphans() -> None:
     """Makes this process the parent of what its children leave behind, so that it can end that too."""
-    if _libc is not None:
-        _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def die_with_parent() -> None:
-    # Between fork and exec: a supervisor that was killed outright takes everything with it.
-    if _libc is not None:
-        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if LIBC is not None:
+        LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 @dataclass

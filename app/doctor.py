@@ -16,9 +16,9 @@ from typing import Any
 from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
-from app.machine import find_gpus, redis_binary, torch_is_cuda_build
+from app.machine import find_gpus, torch_is_cuda_build
 from app.settings import ROOT, Settings, get_settings
-from setup.testing import find_browser
+from setup.programs import find_browser, find_redis
 
 LITTLE_SPACE_BYTES = 5 * 1024**3
 OK, NOTE, MISSING = "ok", "note", "missing"
@@ -105,14 +105,14 @@ def check_database() -> Iterator[Finding]:
 
 
 def check_redis() -> Iterator[Finding]:
-    found = redis_binary()
+    found = find_redis()
     if found is None:
         advice = (
             "no redis-server: messages go through a polled folder (apt-get install redis-server)"
         )
         yield Finding(NOTE, "Redis", advice)
     else:
-        yield Finding(OK, "Redis", f"{version_of([str(found), '--version'])}, {found}")
+        yield Finding(OK, "Redis", f"{version_of([found, '--version'])}, {found}")
 
 
 def check_programs() -> Iterator[Finding]:

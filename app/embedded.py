@@ -12,8 +12,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.machine import redis_binary
 from app.settings import Settings
+from setup.programs import find_redis
 
 LONGEST_SOCKET_PATH = 100  # the kernel allows 107 bytes
 
@@ -52,7 +52,7 @@ def embedded_broker(settings: Settings) -> Broker:
     folder = path.parent
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
-    redis = redis_binary()
+    redis = find_redis()
     if redis is None:
         return Broker(f"filesystem://{folder}", folder)
     return Broker(f"redis+socket://{path}", folder, path, _redis_command(redis, path))
@@ -65,7 +65,7 @@ def _short(path: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"bunsen-{name}" / path.name
 
 
-def _redis_command(redis: Path, path: Path) -> tuple[str, ...]:
+def _redis_command(redis: str, path: Path) -> tuple[str, ...]:
     options = {
         "port": "0",
         "unixsocket": str(path),
@@ -77,4 +77,4 @@ def _redis_command(redis: Path, path: Path) -> tuple[str, ...]:
         "maxmemory-policy": "noeviction",
         "daemonize": "no",
     }
-    return (str(redis), *(word for name, value in options.items() for word in (f"--{name}", value)))
+    return (redis, *(word for name, value in options.items() for word in (f"--{name}", value)))

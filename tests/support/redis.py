@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.children import die_with_parent
 from app.embedded import embedded_broker
 from app.settings import Settings
+from setup.commands import die_with_parent
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.children import die_with_parent
 from app.settings import ROOT
+from setup.commands import die_with_parent
 
 READY, LINK = "Ready: ", "Link for "
 PATIENCE_SECONDS = 120
