@@ -89,11 +89,12 @@ class ChartGrid extends HTMLElement {
   #rebuild() { for (const plot of this.#plots) plot.rebuild() }
 
   #chosen = () => {
-    this.#view.smoothing = Number(this.#smoothing.value)
-    this.#view.log = this.#log.checked
-    this.querySelector("output").textContent = this.#smoothing.value
+    const { smoothing, log } = this.#view
+    this.#readControls()
     this.#writeAddress()
-    this.#rebuild()
+    // Only a change of style needs new plots; a slider that moves just draws.
+    if (log !== this.#view.log || smoothing > 0 !== this.#view.smoothing > 0) this.#rebuild()
+    else this.#draw()
   }
 
   // A range of steps in every chart at once, at the full resolution the server has.
@@ -101,7 +102,7 @@ class ChartGrid extends HTMLElement {
     this.#view.range = range
     this.#reset.hidden = !range
     for (const line of this.#lines.values()) line.series.refine(0, 0, null)
-    this.#rebuild()
+    this.#draw()
     if (!range) return
     const [from, to] = range
     const found = await this.#fetch(from, to)
@@ -128,6 +129,10 @@ class ChartGrid extends HTMLElement {
     const asked = new URLSearchParams(location.search)
     this.#smoothing.value = asked.get("smoothing") ?? 0
     this.#log.checked = asked.has("log")
+    this.#readControls()
+  }
+
+  #readControls() {
     this.#view.smoothing = Number(this.#smoothing.value)
     this.#view.log = this.#log.checked
     this.querySelector("output").textContent = this.#smoothing.value

@@ -7,9 +7,11 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from app.database import transaction
+from app.metrics import store
 from app.models import RunState
+from app.runs import lifecycle
 from tests.support.factories import make_device
-from tests.support.factories_web import make_shown_run
+from tests.support.factories_web import SHARES, make_shown_run, rows_until
 from tests.support.site import Site
 
 pytestmark = pytest.mark.browser
@@ -141,3 +143,55 @@ def test_the_list_is_narrowed_without_a_reload(open_tab: OpenTab, runs: dict[str
     page.get_by_label("State").select_option("succeeded")
     expect(page.get_by_text("No run matches")).to_be_visible()
     assert "search=too" in page.url
+
+
+def test_appearance_and_language_are_chosen_in_the_header(
+    open_tab: OpenTab, runs: dict[str, UUID]
+) -> None:
+    page = open_tab("sam")
+    page.goto("/queue")
+    page.get_by_label("Appearance").select_option("dark")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    assert page.evaluate("getComputedStyle(document.documentElement).colorScheme") == "dark"
+    page.get_by_label("Language").select_option("zh-Hant")
+    expect(page.locator("html")).to_have_attribute("lang", "zh-Hant")
+    assert page.url.endswith("/queue")
+
+
+def test_the_menu_opens_and_closes_with_the_keyboard(open_tab: OpenTab) -> None:
+    page = open_tab("sam")
+    page.get_by_role("button", name="Menu of sam").press("Enter")
+    expect(page.get_by_role("link", name="Account")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("link", name="Account")).to_be_hidden()
+
+
+def test_cancelling_asks_once_more(open_tab: OpenTab, site: Site) -> None:
+    with transaction() as session:
+        run = make_shown_run(session, site.people["sam"], RunState.QUEUED, device=None)
+    page = open_tab("sam")
+    page.goto(f"/runs/{run.id}")
+    page.get_by_role("link", name="Cancel").click()
+    page.get_by_role("button", name="Keep it running").click()
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    page.get_by_role("link", name="Cancel").click()
+    page.get_by_role("button", name="Cancel the run").click()
+    expect(page.locator("[data-state=cancelled]")).to_be_visible()
+
+
+def test_points_and_results_arrive_without_a_reload(open_tab: OpenTab, site: Site) -> None:
+    with transaction() as session:
+        run = make_shown_run(session, site.people["sam"], RunState.RUNNING, steps=30)
+    page = open_tab("sam")
+    page.goto(f"/runs/{run.id}")
+    expect(page.locator("[data-live='train/loss']")).to_have_text("1.481")
+    page.evaluate("window.stayed = true")
+    with transaction() as session:
+        store.append(session, run.id, 1, rows_until(60, first=31))
+        lifecycle.append_events(session, run.id, 1, [("table", SHARES)])
+        lifecycle.finish(session, run.id, 1, RunState.SUCCEEDED)
+    expect(page.locator("[data-live='train/loss']")).to_have_text("0.8578")
+    expect(page.locator("[data-state=succeeded]")).to_be_visible()
+    expect(page.get_by_role("heading", name="Trainable share by module")).to_be_visible()
+    expect(page.get_by_role("link", name="Run again with changes")).to_be_visible()
+    assert page.evaluate("window.stayed")
