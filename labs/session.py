@@ -1,5 +1,6 @@
 """A run stage by stage, by hand: what a notebook does. Imports no torch at the top."""
 
+import importlib
 import sys
 import time
 from collections.abc import Callable
@@ -27,7 +28,7 @@ class Session:
         folder: Path,
         seed: int = 0,
         device: Device = "cpu",
-        threads: int = 2,
+        threads: int | None = None,
     ) -> None:
         found = registry.get(lab)
         self.params = params
@@ -39,7 +40,7 @@ class Session:
             params=params.model_dump(mode="json"),
             seed=seed,
             device=device,
-            threads=threads,
+            threads=threads or _threads(),
             base_model=Resource(model.name, str(model.absolute())),
             dataset=Resource(dataset.stem, str(dataset.absolute())),
         )
@@ -57,3 +58,9 @@ class Session:
         store_result(self._run.run_dir, name, summary, time.monotonic() - started)
         self._events.sync()
         return summary
+
+
+def _threads() -> int:
+    """As many as torch uses by itself."""
+    importlib.import_module("labs.preload")
+    return int(importlib.import_module("torch").get_num_threads())
