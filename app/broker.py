@@ -94,16 +94,17 @@ def warm() -> None:
 def ring(run_id: UUID, attempt: int, device: str) -> bool:
     """Tell the device's worker about an attempt; False when the bell was missed.
 
-    Never raises and never takes longer than `PATIENCE_SECONDS`.
+    Never raises, and never waits for the broker longer than `PATIENCE_SECONDS`.
     """
     if _ringing and not _ringing[-1].done():
         return False
+    celery_app()  # its first import takes a moment that is not the broker's
     future = _ringer().submit(_publish, run_id, attempt, device)
     _ringing[:] = [future]
     try:
         return future.result(timeout=PATIENCE_SECONDS)
     except TookTooLong:
-        log.warning("bell missed: the broker does not answer; run %s rings again", run_id)
+        log.warning("the broker has not answered the bell of run %s; it may ring again", run_id)
         return False
 
 

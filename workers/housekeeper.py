@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from app import broker
 from app.runs.dispatch import fill_devices
 from app.settings import get_settings
 from workers import chores, leases
@@ -36,6 +37,7 @@ def serve() -> int:
     over = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
+    broker.warm()
     todo = all_chores()
     while not over.wait(TURN_SECONDS):
         take_turn(todo, time.monotonic())
