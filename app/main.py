@@ -2,8 +2,13 @@
 
 import importlib
 import logging
-from collections.abc import AsyncIterator
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
+from types import FrameType
+from typing import Any
 
 from anyio.to_thread import run_sync
 from fastapi import FastAPI
@@ -14,6 +19,7 @@ from app.assets import STATIC_DIR, VersionedFiles
 from app.database import transaction
 from app.library.register import sync_bundled
 from app.middleware import Answer, Ask, HideTokens
+from app.runs.feed import stopping
 
 ROUTERS = (
     "app.home.routes",
@@ -57,7 +63,25 @@ def create_app() -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await run_sync(_register_bundled)
+    _end_streams_at(signal.SIGTERM, signal.SIGINT)
     yield
+
+
+def _end_streams_at(*signals: signal.Signals) -> None:
+    """Without this the server waits for streams, which stay open as long as their runs."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for each in signals:
+        before = signal.getsignal(each)
+        if callable(before):
+            signal.signal(each, partial(_end_streams, before))
+
+
+def _end_streams(
+    before: Callable[[int, FrameType | None], Any], number: int, frame: FrameType | None
+) -> None:
+    stopping.set()
+    before(number, frame)
 
 
 def _register_bundled() -> None:

@@ -55,7 +55,9 @@ def make_estimate(session: Writer, actor: Actor, body: Estimate) -> Response:
         if not devices:
             values = {"name": body.device}
             raise InvalidInput([FieldError("device", N_("There is no device “{name}”."), values)])
-    return Json({**found, "devices": devices})
+    notes = [told(each) for each in found["notes"]]
+    options = [{**each, "title": i18n.gettext(each["title"])} for each in found["alternatives"]]
+    return Json({**found, "devices": devices, "notes": notes, "alternatives": options})
 
 
 def lab_json(lab: Lab) -> dict[str, Any]:

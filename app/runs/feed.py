@@ -7,6 +7,7 @@ for anybody, so a slow reader costs no memory: it gets one larger batch when it 
 
 import asyncio
 import logging
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +32,9 @@ POLL_SECONDS = 0.4
 LOG_BYTES = 64 << 10
 # What the table calls otherwise: a rewind by the trainer's word, a notice beside the live log.
 EVENT_NAMES = {"resumed": "rewind", "log": "notice"}
+
+# Set when the server is about to end: streams end first, and their browsers come back later.
+stopping = threading.Event()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,9 @@ class Feed:
     async def _poll(self) -> None:
         while True:
             await asyncio.sleep(POLL_SECONDS)
+            if stopping.is_set():
+                self._changed.set()
+                return
             try:
                 fresh = await asyncio.to_thread(take_snapshot, self.run_id)
             except SQLAlchemyError as error:

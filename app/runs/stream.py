@@ -26,7 +26,7 @@ from app.errors import AppError, FieldError, InvalidInput, NotSignedIn, TooMany
 from app.i18n import N_, gettext
 from app.models import User
 from app.runs import queries
-from app.runs.feed import Cursor, Feed, Snapshot, encode, take_snapshot
+from app.runs.feed import Cursor, Feed, Snapshot, encode, stopping, take_snapshot
 from app.security import current_user, find_actor
 
 router = APIRouter()
@@ -118,6 +118,8 @@ async def _listen(request: Request, feed: Feed, cursor: Cursor) -> AsyncIterator
             return
         if not await feed.changed(seen, KEEP_ALIVE_SECONDS):
             yield KEEP_ALIVE
+        if stopping.is_set():
+            return
         if time.monotonic() - checked_at > PERMISSION_SECONDS:
             checked_at = time.monotonic()
             if not await asyncio.to_thread(_may_still_see, request, feed.run_id):

@@ -16,7 +16,7 @@ from app.database import transaction
 from app.metrics import store
 from app.metrics.chunk import MetricRow
 from app.models import Run, RunState
-from app.runs import lifecycle, stream
+from app.runs import feed, lifecycle, stream
 from app.runs.feed import Cursor
 from app.runs.journal import append_events
 from app.security import cookie_name
@@ -220,6 +220,24 @@ def test_pollers_end_with_their_last_listener(site: Site, url: str) -> None:
     while stream.feeds and time.monotonic() < deadline:
         time.sleep(0.05)
     assert stream.feeds == {}
+
+
+def test_streams_end_when_the_server_is_about_to(site: Site, url: str) -> None:
+    run_id = running(site)
+    log_points(run_id, [1])
+    listener = Listener(site, url, run_id)
+    thread = threading.Thread(target=listener.listen)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not listener.got and time.monotonic() < deadline:
+        time.sleep(0.05)
+    feed.stopping.set()
+    try:
+        thread.join(5)
+        assert not thread.is_alive()
+    finally:
+        feed.stopping.clear()
+    assert [name for name, _data in listener.got] == ["points"]
 
 
 def test_nobody_holds_more_streams_than_a_person_can_watch(
