@@ -11,7 +11,7 @@ from labs.contract import Lab
 INPUTS: Mapping[str, tuple[str, Callable[[Run], str]]] = {
     "lab": (N_("Lab"), lambda run: run.lab),
     "base_model": (N_("Base model"), lambda run: run.base_model.name),
-    "dataset": (N_("Dataset"), lambda run: run.dataset.title or run.dataset.name),
+    "dataset": (N_("Dataset"), lambda run: gettext(run.dataset.title) or run.dataset.name),
     "seed": (N_("Seed"), lambda run: str(run.seed)),
     "stages": (N_("Stages"), lambda run: ", ".join(map(str, run.stages))),
     "code_version": (N_("Lab code"), lambda run: run.code_version),

@@ -13,7 +13,7 @@ from app import clock
 from app.access import classroom_of
 from app.database import after_commit
 from app.errors import TooMany
-from app.i18n import N_
+from app.i18n import N_, gettext
 from app.models import Run, RunState, User, new_id
 from app.runs import lifecycle, preflight
 from app.runs.dispatch import fill_devices
@@ -118,4 +118,4 @@ def _new_run(
 def _default_name(session: Session, actor: User, slug: str) -> str:
     earlier = select(func.count()).where(Run.owner_id == actor.id, Run.lab == slug)
     number = (session.scalar(earlier) or 0) + 1
-    return f"{registry.get(slug).title} #{number}"[:120]
+    return f"{gettext(registry.get(slug).title)} #{number}"[:120]
