@@ -28,6 +28,8 @@ from labs.runspec import RunSpec, read_params
 
 PRELOAD = ("labs.preload",)
 PR_SET_PDEATHSIG = 1
+# From -1000 (never) to 1000 (first).
+OOM_SCORE = "500"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ def main(run_dir: str) -> None:
     """Run the attempt that `params.json` describes, as a process of its own."""
     os.setsid()
     _die_with_parent()
+    _die_before_others()
     folder = Path(run_dir)
     _send_output_to(folder / "output.log")
     stop = StopFlag()
@@ -237,6 +240,12 @@ def _die_with_parent() -> None:
     """Ask Linux to kill this process when the one that forked it is gone."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _die_before_others() -> None:
+    """When the machine runs out of memory, Linux should end a trainer, not the database."""
+    if sys.platform == "linux":
+        Path("/proc/self/oom_score_adj").write_text(OOM_SCORE, encoding="ascii")
 
 
 def _send_output_to(path: Path) -> None:

@@ -17,6 +17,7 @@ from transformers import (
 
 from labs.common.quantization import show_bitsandbytes
 from labs.contract import LabError
+from labs.models import read_facts
 
 # A causal language model, bare or wrapped by peft.
 CausalModel = PreTrainedModel | PeftModel
@@ -24,7 +25,13 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model folder; it must know an end token."""
+    """The tokenizer of a model folder; it must know an end token.
+
+    Raises:
+        ModelRefused: If the folder holds no model that can be loaded safely.
+        LabError: If the tokenizer has no end token.
+    """
+    read_facts(folder)
     tokenizer = AutoTokenizer.from_pretrained(
         folder, trust_remote_code=False, local_files_only=True
     )
@@ -53,8 +60,10 @@ def load_model(
         double_quantization: Quantize the scales of NF4 as well.
 
     Raises:
+        ModelRefused: If the folder holds no model that can be loaded safely.
         LabError: If bitsandbytes is asked for and does not load here.
     """
+    read_facts(folder)
     options: dict[str, Any] = {}
     if quantization != "none":
         show_bitsandbytes()

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -139,6 +140,16 @@ def test_a_broken_dataset_is_bad_data(tiny_model: Path, tmp_path: Path) -> None:
     broken.write_text("{bad\n")
     outcome = attempt(tmp_path / "run", make_spec(tiny_model, broken))
     assert outcome.cause is Cause.BAD_DATA
+
+
+def test_a_pickle_is_refused_by_whichever_stage_comes_first(
+    tiny_model: Path, tiny_dataset: Path, tmp_path: Path
+) -> None:
+    unsafe = Path(shutil.copytree(tiny_model, tmp_path / "unsafe"))
+    (unsafe / "model.safetensors").rename(unsafe / "pytorch_model.bin")
+    outcome = attempt(tmp_path / "run", make_spec(unsafe, tiny_dataset, stages=["train"]))
+    assert outcome.cause is Cause.LAB_ERROR
+    assert "pickled weights only" in outcome.message
 
 
 def test_parameters_that_do_not_hold_are_named(
