@@ -16,6 +16,7 @@ from setup.commands import LIBC, die_with_parent
 PR_SET_CHILD_SUBREAPER = 36
 STEADY_SECONDS = 60.0
 LONGEST_PAUSE_SECONDS = 30.0
+LAST_SECONDS = 5.0
 LOG_BYTES = 16 * 1024**2
 TICK_SECONDS = 0.05
 BROKER = "broker"
@@ -73,6 +74,11 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
+    def collect(self) -> None:
+        """Waits for the end of a process that was killed."""
+        if self.process:
+            self.process.wait()
+
     def tail(self, lines: int = 15) -> str:
         """The last lines that it wrote since its start."""
         with self.log.open("rb") as file:
@@ -98,9 +104,11 @@ class Children:
         self.stop_requests = 0
         self._say = say
         self._broken: set[str] = set()
+        self._elders: set[int] = set()
 
     def __enter__(self) -> "Children":
         adopt_orphans()
+        self._elders = {process.pid for process in psutil.Process().children()}
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         return self
@@ -148,7 +156,8 @@ class Children:
             self._wait(group, grace_seconds)
             for child in group:
                 child.signal(signal.SIGKILL)
-        end_descendants()
+                child.collect()
+        end_descendants(self._elders)
 
     def _wait(self, group: Sequence[Child], seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -174,10 +183,24 @@ def reap_orphans(own: set[int]) -> None:
         os.waitpid(ended.si_pid, 0)
 
 
-def end_descendants() -> None:
-    """Kills what is still below us, in whatever group it is, and waits until it is gone."""
-    left = psutil.Process().children(recursive=True)
-    for process in left:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(left, timeout=3)
+def end_descendants(spared: set[int]) -> None:
+    """Kills what is still below us, in whatever group it is, and waits until it is gone.
+
+    It looks again until nothing is found: a process whose parent just died is, for a moment,
+    nobody's child.
+    """
+    deadline = time.monotonic() + LAST_SECONDS
+    while (left := _descendants(spared)) and time.monotonic() < deadline:
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(left, timeout=1)
+
+
+def _descendants(spared: set[int]) -> list[psutil.Process]:
+    found = []
+    for process in psutil.Process().children():
+        if process.pid not in spared:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found += [process, *process.children(recursive=True)]
+    return found

@@ -214,16 +214,20 @@ def test_a_long_data_folder_still_gets_a_socket(tmp_path: Path) -> None:
     shutil.rmtree(broker.folder)
 
 
-@pytest.fixture
-def children() -> Iterator[Children]:
-    before = {
-        number: signal.getsignal(number)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    }
-    with Children(lambda line: None) as opened:
-        yield opened
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    """Children take the signals of their process; a test gives them back."""
+    taken = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in taken}
+    yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def children() -> Iterator[Children]:
+    with Children(lambda line: None) as opened:
+        yield opened
 
 
 def child(tmp_path: Path, code: str) -> Child:
@@ -263,6 +267,14 @@ def test_stopping_ends_what_ignores_signals_and_what_left_its_group(
     children.stop(grace_seconds=0.3)
     assert not any(process.is_running() for process in family)
     assert role.code is not None
+
+
+def test_stopping_spares_what_was_there_before(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as elder:
+        with Children(lambda line: None) as children:
+            children.start(child(tmp_path, "input()"))
+        assert elder.poll() is None
+        elder.kill()
 
 
 @pytest.mark.slow
