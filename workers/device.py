@@ -3,7 +3,9 @@
 import fcntl
 import logging
 import os
+import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from celery.signals import worker_shutting_down
+from celery.signals import worker_ready, worker_shutting_down
 
 from app.errors import Conflict
 from app.runs.dispatch import fill_devices
@@ -35,6 +37,8 @@ def serve(device_name: str, make_forge: Callable[[Mapping[str, str]], Forge] = F
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     settings = get_settings()  # before the environment loses its secrets
+    # Until Celery takes the signal over: an end at any moment is an orderly one.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with owned(settings, device_name):
         device = hardware.find(device_name)
         slots = slots_of(device, settings)
@@ -44,25 +48,33 @@ def serve(device_name: str, make_forge: Callable[[Mapping[str, str]], Forge] = F
         presence = Presence(device_name, device, slots)
         presence.register()
         orphans.sweep(device_name)
-        with presence.told_regularly():
-            return _answer(Bench(device_name, device, forge, threading.Event()), presence, slots)
+        try:
+            with presence.told_regularly():
+                bench = Bench(device_name, device, forge, threading.Event())
+                return _answer(bench, presence, slots)
+        finally:
+            orphans.hand_back(device_name)
 
 
 def _answer(bench: Bench, presence: Presence, slots: int) -> int:
     bench.forge.warm()
-    presence.set_ready(True)
-    fill_devices()
+
+    def start(**_: Any) -> None:
+        log.info("%s: ready for %d runs at once", bench.device, slots)
+        presence.set_ready(True)
+        fill_devices()
 
     def stop(**_: Any) -> None:
         log.info("%s: stopping; its runs are asked to save and go back to the queue", bench.device)
         bench.draining.set()
-        presence.set_ready(False)
+        # Not here: a signal handler must not wait for the database.
+        threading.Thread(target=presence.set_ready, args=(False,)).start()
 
     def attempt(run_id: UUID, number: int) -> None:
         carry_out(bench, run_id, number)
 
+    worker_ready.connect(start, weak=False)
     worker_shutting_down.connect(stop, weak=False)
-    log.info("%s: ready for %d runs at once", bench.device, slots)
     return main.consume(main.worker_app(attempt), bench.device, slots)
 
 

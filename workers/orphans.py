@@ -7,8 +7,10 @@ import json
 import logging
 import os
 import signal
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import psutil
@@ -24,6 +26,7 @@ from labs.contract import Cause
 from workers.hardware import boot_id
 
 log = logging.getLogger(__name__)
+Json = dict[str, Any]
 FILE = "trainer.json"
 GONE_SECONDS = 10
 LIVE = (RunState.ASSIGNED, RunState.RUNNING)
@@ -45,28 +48,35 @@ def forget(run_dir: Path) -> None:
 
 
 def sweep(device: str) -> int:
-    """End what an earlier worker of this device left, and queue its runs again.
+    """At a worker's start: end what an earlier one of this device left, queue its runs again.
 
     Only the owner of the device's lock may call this: nobody else's trainers are hurt.
     Returns how many runs were given back.
     """
+    reason = reason_of(N_("Its worker was started anew. The run continues."))
+    return sum(_give_back(*each, Cause.LOST_WORKER, reason) for each in _live_on(device))
+
+
+def hand_back(device: str) -> int:
+    """At a worker's end: queue again what was given to the device and has not been started."""
+    reason = reason_of(N_("Its device was taken out of service. It continues where it stopped."))
+    return sum(_give_back(*each, Cause.DRAINED, reason) for each in _live_on(device))
+
+
+def _live_on(device: str) -> Sequence[tuple[UUID, int]]:
     with reading() as session:
         wanted = select(Run.id, Run.attempt).where(Run.device == device, Run.state.in_(LIVE))
-        left = session.execute(wanted).all()
-    return sum(_give_back(run_id, attempt) for run_id, attempt in left)
+        return [(row[0], row[1]) for row in session.execute(wanted)]
 
 
-def _give_back(run_id: UUID, attempt: int) -> bool:
+def _give_back(run_id: UUID, attempt: int, cause: Cause, reason: Json) -> bool:
     end_trainer(get_settings().run_dir(run_id))
-    reason = reason_of(N_("Its worker was started anew. The run continues."))
     try:
         with transaction() as session:
-            lifecycle.requeue(session, run_id, attempt, Cause.LOST_WORKER, reason)
+            lifecycle.requeue(session, run_id, attempt, cause, reason)
     except lifecycle.StaleAttempt:
         return False
-    log.warning(
-        "run %s, attempt %d, was left by an earlier worker; it is queued again", run_id, attempt
-    )
+    log.warning("run %s, attempt %d: given back to the queue (%s)", run_id, attempt, cause)
     return True
 
 

@@ -154,6 +154,15 @@ def test_a_worker_told_to_stop_gives_its_runs_back(bench: Bench) -> None:
     assert steps_of(run) == list(range(1, 401))
 
 
+def test_a_run_that_a_stopping_worker_had_not_started_goes_back_too(bench: Bench) -> None:
+    worker = bench.start_worker()
+    run_id = bench.queue_run()
+    with transaction() as session:
+        lifecycle.assign(session, run_id, "cpu", reason_of("Placed, and no bell rang."))
+    assert worker.end() == 0
+    assert run_of(run_id).state is RunState.QUEUED
+
+
 def test_a_killed_workers_trainer_dies_and_its_run_goes_on(bench: Bench) -> None:
     worker = bench.start_worker()
     run = start_run(bench, steps=1000, checkpoint_every=1)
