@@ -3,9 +3,10 @@
 `python -m tests.support.sentences` prints those that the catalogue lacks, as its entries.
 """
 
+import ast
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
@@ -19,47 +20,58 @@ from labs import bundled
 from labs.contract import Lab
 from labs.registry import all_labs
 
+# The call's argument that is a sentence, counted from 0.
 PYTHON_KEYWORDS = {
-    "_": None, "N_": None, "gettext": None, "ngettext": (1, 2), "LabError": None, "BadData": None,
-    "Diverged": None, "ModelRefused": None, "InvalidInput": (2,), "NotFound": None,
-    "Forbidden": None, "Conflict": None, "TooLarge": None, "TooMany": None, "Unavailable": None,
-    "MissingHere": None, "AppError": None, "FieldError": (2,), "Bug": None, "Unfit": None,
+    "_": 0, "N_": 0, "gettext": 0, "ngettext": 0, "AppError": 0, "LabError": 0, "BadData": 0,
+    "Diverged": 0, "ModelRefused": 0, "NotFound": 0, "Forbidden": 0, "Conflict": 0, "TooLarge": 0,
+    "TooMany": 0, "Unavailable": 0, "MissingHere": 0, "Bug": 0, "Unfit": 0, "InvalidInput": 1,
+    "FieldError": 1,
     # What the check of a dataset and an estimate say.
-    "Problem": (3,), "Mismatch": None, "_Bad": None, "Notice": None, "Note": None, "Format": (2,),
+    "Problem": 2, "Mismatch": 0, "_Bad": 0, "Notice": 0, "Note": 0, "Format": 1,
     # What a stage shows and notes: the page translates it.
-    "Column": (2,), "table": (2,), "samples": (2,), "heatmap": (2,), "progress": (3,),
+    "Column": 1, "table": 1, "samples": 1, "heatmap": 1, "progress": 2,
 }  # fmt: skip
 # A rule of a lab's parameters, which pydantic wants to be a `ValueError`.
-RULES = {"ValueError": None}
-METHODS = [
-    ("app/**.py", "python"),
-    ("labs/**.py", "python"),
-    ("workers/**.py", "python"),
-    ("templates/**.html", "jinja2.ext:babel_extract"),
-]
+RULES = {"ValueError": 0}
+TEMPLATES = [("templates/**.html", "jinja2.ext:babel_extract")]
 
 
-def extracted() -> Iterator[tuple[str, str]]:
-    """Each sentence in code and templates, with the place it stands."""
+def in_code(files: Iterable[Path], keywords: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    """Each literal sentence in a call of these names, with the place it stands."""
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            for argument in node.args[keywords.get(name, len(node.args)) :][:1]:
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                    yield argument.value, f"{file.relative_to(ROOT)}:{node.lineno}"
+
+
+def in_templates() -> Iterator[tuple[str, str]]:
+    options = {"templates/**.html": {"trimmed": "true", "newstyle_gettext": "true"}}
     found = extract_from_dir(
         ROOT,
-        method_map=METHODS,
-        options_map={"templates/**.html": {"trimmed": "true", "newstyle_gettext": "true"}},
-        keywords=PYTHON_KEYWORDS,
-        directory_filter=lambda folder: Path(folder).name not in {".venv", "node_modules", "data"},
+        method_map=TEMPLATES,
+        options_map=options,
+        directory_filter=lambda folder: "templates" in Path(folder).parts,
     )
     for path, line, message, _comments, _context in found:
         yield (message[0] if isinstance(message, tuple) else message), f"{path}:{line}"
 
 
-def rules() -> Iterator[tuple[str, str]]:
-    """What validators of parameters say, as a form shows it."""
-    found = extract_from_dir(
-        ROOT / "labs", method_map=[("**/spec.py", "python"), ("**/params.py", "python")],
-        keywords=RULES,
-    )  # fmt: skip
-    for path, line, message, _comments, _context in found:
-        yield rule_sentence(message), f"labs/{path}:{line}"
+def extracted() -> Iterator[tuple[str, str]]:
+    """Each sentence in code and templates, with the place it stands."""
+    yield from in_templates()
+    rooms = ("app", "labs", "workers")
+    yield from in_code((f for room in rooms for f in code_of(room)), PYTHON_KEYWORDS)
+    rules = (f for f in code_of("labs") if f.name in ("spec.py", "params.py"))
+    for rule, place in in_code(rules, RULES):
+        yield rule_sentence(rule), place
+
+
+def code_of(room: str) -> list[Path]:
+    return sorted((ROOT / room).rglob("*.py"))
 
 
 def of_lab(lab: Lab) -> Iterator[str]:
@@ -75,7 +87,7 @@ def of_lab(lab: Lab) -> Iterator[str]:
 
 
 def needed() -> dict[str, str]:
-    sentences = dict(extracted()) | dict(rules())
+    sentences = dict(extracted())
     for lab in all_labs():
         sentences |= dict.fromkeys(of_lab(lab), f"spec of {lab.slug}")
     for name, folder in bundled.datasets().items():
