@@ -51,7 +51,7 @@ PLANS = {
         "The larger model that distillation learns from. It began as the base with twice the layers "
         "and twice the feed-forward width, grown so that nothing changed, and was trained on.",
         Shape(hidden_size=256, layers=8, heads=4, kv_heads=2, intermediate_size=1024),
-        (Recipe(steps=450, learning_rate=2e-3, muon_rate=3e-3),),
+        (Recipe(steps=200, learning_rate=1e-3, muon_rate=2e-3),),
         dtype=torch.bfloat16,
         grown_from="base",
     ),
