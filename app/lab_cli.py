@@ -12,7 +12,7 @@ from app.machine import find_gpus
 from app.settings import get_settings
 from labs import registry
 from labs.choices import WrongUse, choose_dataset, choose_model, choose_params, choose_stages
-from labs.console import follower, say
+from labs.console import Follower, say
 from labs.contract import Json, Lab, LabError
 from labs.events import read_events
 from labs.fields import allowed
@@ -143,7 +143,7 @@ def _follow(lab: Lab, run_dir: Path, as_json: bool) -> int:
 
     try:
         with diverted_output(run_dir / "output.log") as terminal:
-            outcome = run_in_process(run_dir, follower(lab, terminal, as_json))
+            outcome = run_in_process(run_dir, Follower(lab, terminal, as_json))
     except KeyboardInterrupt:
         say(f"Stopped at once. {_how_to_resume(run_dir)}")
         return FAILED

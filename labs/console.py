@@ -122,9 +122,21 @@ def _cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else "–" if value is None else str(value)
 
 
-def follower(lab: Lab, out: TextIO, as_json: bool) -> JsonLines | Console:
-    """What to call with each event of a run."""
-    return JsonLines(out) if as_json else Console(lab, out)
+class Follower:
+    """What to call with each event of a run; goes quiet when nobody reads any more."""
+
+    def __init__(self, lab: Lab, out: TextIO, as_json: bool) -> None:
+        self._show = JsonLines(out) if as_json else Console(lab, out)
+        self._read = True
+
+    def __call__(self, event: Json) -> None:
+        if not self._read:
+            return
+        try:
+            self._show(event)
+        except BrokenPipeError:
+            # `| head` has seen enough; the run goes on.
+            self._read = False
 
 
 def say(text: str) -> None:

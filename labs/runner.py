@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -35,10 +35,12 @@ def diverted_output(log: Path) -> Iterator[TextIO]:
     for stream in (1, 2):
         os.dup2(target, stream)
     os.close(target)
+    terminal = os.fdopen(os.dup(kept[0]), "w", encoding=sys.stdout.encoding or "utf-8")
     try:
-        with os.fdopen(os.dup(kept[0]), "w", encoding=sys.stdout.encoding or "utf-8") as terminal:
-            yield terminal
+        yield terminal
     finally:
+        with suppress(BrokenPipeError):
+            terminal.close()
         sys.stdout.flush()
         for stream, original in zip((1, 2), kept, strict=True):
             os.dup2(original, stream)
