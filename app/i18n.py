@@ -5,7 +5,7 @@ read at first use, so a fresh clone needs no compile step.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from functools import cache
@@ -31,8 +31,8 @@ def N_(sentence: str) -> str:
 
 
 @cache
-def catalogue(language: str) -> Mapping[str, str | tuple[str, ...]]:
-    """English sentence to translation, or to its plural forms."""
+def catalogue(language: str) -> Mapping[str, tuple[str, ...]]:
+    """English sentence to its translation, in each of its plural forms."""
     if language == SOURCE:
         return {}
     folder = language.replace("-", "_")
@@ -40,10 +40,14 @@ def catalogue(language: str) -> Mapping[str, str | tuple[str, ...]]:
     with path.open("rb") as file:
         messages = read_po(file, locale=folder)
     return {
-        message.id[0] if isinstance(message.id, tuple) else message.id: message.string
+        _forms(message.id)[0]: _forms(message.string)
         for message in messages
         if message.id and message.string and not message.fuzzy
     }
+
+
+def _forms(text: str | Sequence[str]) -> tuple[str, ...]:
+    return (text,) if isinstance(text, str) else tuple(text)
 
 
 def use_language(language: str) -> None:
@@ -58,8 +62,7 @@ def language() -> str:
 
 def gettext(sentence: str) -> str:
     """The sentence in the current language; itself where no translation exists."""
-    found = catalogue(_language.get()).get(sentence, sentence)
-    return found if isinstance(found, str) else found[0]
+    return catalogue(_language.get()).get(sentence, (sentence,))[0]
 
 
 def ngettext(singular: str, plural: str, count: int) -> str:
@@ -67,15 +70,21 @@ def ngettext(singular: str, plural: str, count: int) -> str:
     found = catalogue(_language.get()).get(singular)
     if found is None:
         return singular if count == 1 else plural
-    return found if isinstance(found, str) else found[0]
+    return found[0]
 
 
 _ = gettext
 
 
 def sentence(message: str, values: Mapping[str, Any] | None = None) -> str:
-    """Translate a template and fill in its values (errors and reasons are stored so)."""
-    return gettext(message).format(**(values or {}))
+    """Translate a template and fill in its values (errors and reasons are stored so).
+
+    A value named `reason` may be a sentence of ours itself, so it is looked up as well.
+    """
+    filled = dict(values or {})
+    if isinstance(filled.get("reason"), str):
+        filled["reason"] = gettext(filled["reason"])
+    return gettext(message).format(**filled)
 
 
 def told(reason: Mapping[str, Any] | None) -> str:

@@ -187,7 +187,12 @@ def _tensor(path: Path, name: str, entry: Any, data_bytes: int) -> _Tensor:
     except (KeyError, TypeError, ValueError):
         sound = False
     if not sound or any(length < 0 for length in tensor.shape):
-        raise _damaged(path, f"the entry of {name[:80]} is not sound")
+        raise ModelRefused(
+            "“{name}” is damaged: {file}: the entry of {entry} is not sound.",
+            name=path.parent.name,
+            file=path.name,
+            entry=name[:80],
+        )
     return tensor
 
 

@@ -63,7 +63,7 @@ def _rule(name: str, error: Exception) -> FieldError:
     """A validator's own sentence: of a `LabError`, or of a `ValueError`."""
     if isinstance(error, LabError):
         return FieldError(name, error.message, error.values)
-    return FieldError(name, "{reason}", {"reason": gettext(rule_sentence(str(error)))})
+    return FieldError(name, "{reason}", {"reason": rule_sentence(str(error))})
 
 
 def _unknown(kind: type[Params], name: str) -> FieldError:

@@ -28,9 +28,17 @@ PYTHON_KEYWORDS = {
     "FieldError": 1,
     # What the check of a dataset and an estimate say.
     "Problem": 2, "Mismatch": 0, "_Bad": 0, "Notice": 0, "Note": 0, "Format": 1,
+    "_damaged": 1,
     # What a stage shows and notes: the page translates it.
     "Column": 1, "table": 1, "samples": 1, "heatmap": 1, "progress": 2,
 }  # fmt: skip
+# What Python's own parser of JSON says of a broken line.
+JSON_REASONS = (
+    "Expecting value", "Expecting property name enclosed in double quotes",
+    "Expecting ':' delimiter", "Expecting ',' delimiter", "Extra data",
+    "Unterminated string starting at", "Invalid control character at", "Invalid \\escape",
+    "Invalid \\uXXXX escape",
+)  # fmt: skip
 # A rule of a lab's parameters, which pydantic wants to be a `ValueError`.
 RULES = {"ValueError": 0}
 TEMPLATES = [("templates/**.html", "jinja2.ext:babel_extract")]
@@ -87,7 +95,7 @@ def of_lab(lab: Lab) -> Iterator[str]:
 
 
 def needed() -> dict[str, str]:
-    sentences = dict(extracted())
+    sentences = dict(extracted()) | dict.fromkeys(JSON_REASONS, "json")
     for lab in all_labs():
         sentences |= dict.fromkeys(of_lab(lab), f"spec of {lab.slug}")
     for name, folder in bundled.datasets().items():
