@@ -4,8 +4,9 @@ The sentence is a template and its values stand apart, so that it can be transla
 it is shown. Anything that is not an `AppError` is a bug and becomes a 500.
 """
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from app.i18n import N_
@@ -32,7 +33,7 @@ class FieldError:
 
     field: str
     message: str
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.message.format(**self.values)
