@@ -28,7 +28,7 @@ class TrainingParams(Params):
             description="Optimizer updates. One step sees batch size × gradient accumulation rows.",
             json_schema_extra=shown("optimizer steps", basic=True),
         ),
-    ] = 100
+    ] = 60
     epochs: Annotated[
         float | None,
         Field(
@@ -134,7 +134,7 @@ class TrainingParams(Params):
             description="Steps between two evaluations; each also saves a checkpoint.",
             json_schema_extra=shown("optimizer steps"),
         ),
-    ] = 20
+    ] = 10
     early_stopping_patience: Annotated[
         int,
         Field(
