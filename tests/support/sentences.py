@@ -41,6 +41,7 @@ JSON_REASONS = (
 )  # fmt: skip
 # A rule of a lab's parameters, which pydantic wants to be a `ValueError`.
 RULES = {"ValueError": 0}
+UNITS = {"Column": 2, "heatmap": 5}
 TEMPLATES = [("templates/**.html", "jinja2.ext:babel_extract")]
 
 
@@ -73,6 +74,7 @@ def extracted() -> Iterator[tuple[str, str]]:
     yield from in_templates()
     rooms = ("app", "labs", "workers")
     yield from in_code((f for room in rooms for f in code_of(room)), PYTHON_KEYWORDS)
+    yield from in_code(code_of("labs"), UNITS)
     rules = (f for f in code_of("labs") if f.name in ("spec.py", "params.py"))
     for rule, place in in_code(rules, RULES):
         yield rule_sentence(rule), place
