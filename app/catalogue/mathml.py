@@ -55,7 +55,7 @@ LETTERS = dict(
     )
 )
 OPERATORS = {
-    "cdot": "·", "times": "×", "div": "÷", "pm": "±", "le": "≤", "leq": "≤", "ge": "≥", "geq": "≥",
+    "cdot": "⋅", "times": "×", "div": "÷", "pm": "±", "le": "≤", "leq": "≤", "ge": "≥", "geq": "≥",
     "neq": "≠", "ne": "≠", "approx": "≈", "sim": "∼", "in": "∈", "notin": "∉", "subset": "⊂",
     "to": "→", "rightarrow": "→", "leftarrow": "←", "gets": "←", "Rightarrow": "⇒", "mapsto": "↦",
     "odot": "⊙", "oplus": "⊕", "otimes": "⊗", "top": "⊤", "mid": "∣", "ll": "≪", "gg": "≫",

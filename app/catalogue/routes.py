@@ -1,6 +1,7 @@
 """Labs as pages, and the form that starts a run."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Annotated
 from uuid import UUID
 
@@ -86,7 +87,9 @@ def create_run(
 ) -> Response:
     entered = sent.read(form)
     try:
-        run = _start(session, actor, lab, entered, form.get(UPLOAD))
+        entered = _with_upload(session, actor, entered, form.get(UPLOAD))
+        with session.begin_nested():
+            run = submit(session, actor, sent.submission(lab, entered))
     except AppError as error:
         errors = error.errors if isinstance(error, InvalidInput) else ()
         message = "" if errors else sentence(error.message, error.values)
@@ -95,23 +98,18 @@ def create_run(
     return RedirectResponse(f"/runs/{run.id}", 303)
 
 
-def _start(
-    session: Session, actor: User, lab: Lab, entered: sent.Entered, file: UploadFile | str | None
-) -> Run:
-    dataset = None
-    if isinstance(file, UploadFile) and file.filename:
-        dataset = str(_keep(session, actor, file).id)
-    with session.begin_nested():
-        return submit(session, actor, sent.submission(lab, entered, dataset))
-
-
-def _keep(session: Session, actor: User, file: UploadFile):  # type: ignore[no-untyped-def]
+def _with_upload(
+    session: Session, actor: User, entered: sent.Entered, file: UploadFile | str | None
+) -> sent.Entered:
+    """The form with the dataset that came with it chosen; it stays also if the rest is wrong."""
+    if not isinstance(file, UploadFile) or not file.filename:
+        return entered
     try:
-        return add_dataset(session, actor, file.filename or "", file.file)
+        dataset = add_dataset(session, actor, file.filename, file.file)
     except InvalidInput as error:
-        raise InvalidInput(
-            [FieldError(UPLOAD, e.message, e.values) for e in error.errors]
-        ) from error
+        told = [FieldError(UPLOAD, each.message, each.values) for each in error.errors]
+        raise InvalidInput(told) from error
+    return replace(entered, texts={**entered.texts, "dataset": str(dataset.id)})
 
 
 def _earlier(session: Session, actor: User, text: str) -> Run:

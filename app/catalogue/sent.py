@@ -60,15 +60,15 @@ def read(form: FormData) -> Entered:
     )
 
 
-def submission(lab: Lab, entered: Entered, dataset: str | None = None) -> Submission:
-    """The sent form as the one door takes it; `dataset` is one that came with the form."""
+def submission(lab: Lab, entered: Entered) -> Submission:
+    """The sent form as the one door takes it."""
     texts = entered.texts
     return Submission(
         lab=lab.slug,
         params=param_values(lab.params, texts),
         stages=entered.stages,
         base_model=texts.get("base_model") or None,
-        dataset=dataset or texts.get("dataset") or None,
+        dataset=texts.get("dataset") or None,
         seed=_seed(texts.get("seed", "")),
         parent_run=_uuid(entered.parent),
         name=texts.get("name", ""),

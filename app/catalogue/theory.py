@@ -1,5 +1,6 @@
 """The theory of a lab: its Markdown as HTML, with formulas as MathML and code in colours."""
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -27,8 +28,9 @@ def theory(lab: Lab, language: str) -> Markup:
 
 @cache
 def rendered(path: Path) -> Markup:
-    """The HTML of a file of theory."""
-    return Markup(_markdown().render(path.read_text(encoding="utf-8")))
+    """The HTML of a file of theory, without its title: the page has one."""
+    text = path.read_text(encoding="utf-8")
+    return Markup(_markdown().render(re.sub(r"\A\s*# [^\n]*\n", "", text)))
 
 
 def _markdown() -> MarkdownIt:

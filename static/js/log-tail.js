@@ -1,5 +1,7 @@
 // The end of a run's log, growing; it stays at the end unless the reader has scrolled away.
 const MOST_CHARACTERS = 400_000
+// Lines that were overwritten, and colours: a terminal would not show them in the end either.
+const CONTROL = /[^\n]*\r(?=[^\n])|\x1b\[[0-9;]*[A-Za-z]|\r(?=\n)/g
 
 class LogTail extends HTMLElement {
   connectedCallback() {
@@ -11,7 +13,7 @@ class LogTail extends HTMLElement {
 
   #append = ({ detail: { text } }) => {
     this.querySelector(".log__empty").hidden = true
-    const whole = this.#text.textContent + text
+    const whole = (this.#text.textContent + text).replace(CONTROL, "")
     this.#text.textContent = whole.length > MOST_CHARACTERS ? whole.slice(-MOST_CHARACTERS) : whole
     this.#follow()
   }

@@ -44,8 +44,9 @@ def test_a_formula_cannot_bring_markup_along() -> None:
 
 def test_raw_html_in_theory_is_shown_as_text(tmp_path: Path) -> None:
     file = tmp_path / "theory.md"
-    file.write_text("**bold** <b onclick=x> costs $5 and $x^2$", encoding="utf-8")
+    file.write_text("# Title\n\n**bold** <b onclick=x> costs $5 and $x^2$", encoding="utf-8")
     text = rendered(file)
+    assert "Title" not in text
     assert "<strong>bold</strong>" in text
     assert "&lt;b onclick=x&gt;" in text
 

@@ -1,5 +1,6 @@
 """What a comparison says: colours that stay, what was varied, which value is better."""
 
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -30,7 +31,10 @@ def test_more_runs_than_colours_differ_by_dashes() -> None:
 
 def test_the_one_changed_parameter_is_named_and_the_better_value_marked(session: Session) -> None:
     sam = make_user(session, role=Role.STUDENT)
-    inputs = {"base_model_id": make_model(session).id, "dataset_id": make_dataset(session).id}
+    inputs: dict[str, Any] = {
+        "base_model_id": make_model(session).id,
+        "dataset_id": make_dataset(session).id,
+    }
     first = make_shown_run(session, sam, steps=20, **inputs)
     second = make_shown_run(session, sam, steps=60, params={"rank": 1}, **inputs)
     page = compare_page(session, sam, [first.id, second.id])

@@ -2,6 +2,8 @@
 
 import math
 from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from app.runs.measure import measured
 from app.runs.queries import events, get_run
 from app.runs.sparkline import sparkline
 from app.runs.stages import stage_lines
+from app.runs.tail import log_tail
 from app.runs.views import run_page
 from labs.registry import get
 from tests.support.factories import make_run, make_user
@@ -72,3 +75,14 @@ def test_a_run_of_a_removed_lab_still_has_its_page(session: Session) -> None:
     page = run_page(session, sam, get_run(session, sam, run.id))
     assert page.lab.title == "gone"
     assert [line.title for line in page.stages] == ["train"]
+
+
+def test_a_log_is_shown_as_a_terminal_would_leave_it(home: Path) -> None:
+    run_id = uuid4()
+    folder = home / "runs" / str(run_id)
+    folder.mkdir(parents=True)
+    text = "10 %\r20 %\r30 %\n\x1b[31mred\x1b[0m\r\nend\n"
+    (folder / "output.log").write_bytes(text.encode())
+    tail = log_tail(run_id)
+    assert tail.text == "30 %\nred\nend\n"
+    assert tail.end == len(text)
