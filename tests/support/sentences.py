@@ -7,6 +7,7 @@ import ast
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
@@ -21,17 +22,16 @@ from labs.contract import Lab
 from labs.registry import all_labs
 
 # The call's argument that is a sentence, counted from 0.
-PYTHON_KEYWORDS = {
-    "_": 0, "N_": 0, "gettext": 0, "ngettext": 0, "AppError": 0, "LabError": 0, "BadData": 0,
-    "Diverged": 0, "ModelRefused": 0, "NotFound": 0, "Forbidden": 0, "Conflict": 0, "TooLarge": 0,
-    "TooMany": 0, "Unavailable": 0, "MissingHere": 0, "Bug": 0, "Unfit": 0, "InvalidInput": 1,
-    "FieldError": 1,
-    # What the check of a dataset and an estimate say.
-    "Problem": 2, "Mismatch": 0, "_Bad": 0, "Notice": 0, "Note": 0, "Format": 1,
-    "_damaged": 1,
+CALLS = {
+    "_": 0, "N_": 0, "gettext": 0, "ngettext": 0, "InvalidInput": 1, "FieldError": 1,
+    # What the check of a dataset, of a model and an estimate say.
+    "Problem": 2, "Mismatch": 0, "_Bad": 0, "Notice": 0, "Note": 0, "Format": 1, "_damaged": 1,
     # What a stage shows and notes: the page translates it.
     "Column": 1, "table": 1, "samples": 1, "heatmap": 1, "progress": 2,
 }  # fmt: skip
+# Every error's sentence is shown, but for those that only the command line raises.
+ERRORS = {"AppError", "LabError"}
+COMMAND_LINE = {"WrongUse"}
 # What Python's own parser of JSON says of a broken line.
 JSON_REASONS = (
     "Expecting value", "Expecting property name enclosed in double quotes",
@@ -45,16 +45,36 @@ UNITS = {"Column": 2, "heatmap": 5}
 TEMPLATES = [("templates/**.html", "jinja2.ext:babel_extract")]
 
 
-def in_code(files: Iterable[Path], keywords: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+def in_code(files: Iterable[Path], calls: Mapping[str, int]) -> Iterator[tuple[str, str]]:
     """Each literal sentence in a call of these names, with the place it stands."""
     for file in files:
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(file)):
             if not isinstance(node, ast.Call):
                 continue
-            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-            for argument in node.args[keywords.get(name, len(node.args)) :][:1]:
+            for argument in node.args[calls.get(name_of(node.func), len(node.args)) :][:1]:
                 if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
                     yield argument.value, f"{file.relative_to(ROOT)}:{node.lineno}"
+
+
+def errors(files: Iterable[Path]) -> set[str]:
+    """The names of all error classes whose first argument is a sentence."""
+    nodes = [node for file in files for node in ast.walk(parsed(file))]
+    classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
+    found: set[str] = set()
+    larger = set(ERRORS)
+    while larger != found:
+        found = larger
+        larger = found | {c.name for c in classes if found & {name_of(b) for b in c.bases}}
+    return found - COMMAND_LINE
+
+
+def name_of(node: ast.expr) -> str:
+    return str(getattr(node, "id", getattr(node, "attr", "")))
+
+
+@cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
 
 
 def in_templates() -> Iterator[tuple[str, str]]:
@@ -72,8 +92,8 @@ def in_templates() -> Iterator[tuple[str, str]]:
 def extracted() -> Iterator[tuple[str, str]]:
     """Each sentence in code and templates, with the place it stands."""
     yield from in_templates()
-    rooms = ("app", "labs", "workers")
-    yield from in_code((f for room in rooms for f in code_of(room)), PYTHON_KEYWORDS)
+    files = [file for room in ("app", "labs", "workers") for file in code_of(room)]
+    yield from in_code(files, dict.fromkeys(errors(files), 0) | CALLS)
     yield from in_code(code_of("labs"), UNITS)
     rules = (f for f in code_of("labs") if f.name in ("spec.py", "params.py"))
     for rule, place in in_code(rules, RULES):
