@@ -5,7 +5,6 @@ from dataclasses import fields
 from datetime import datetime
 from functools import cache
 from typing import Any, ClassVar, Protocol
-from uuid import UUID
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2_fragments import render_block

@@ -3,8 +3,8 @@
 from app.models.accounts import (
     ApiToken,
     Classroom,
-    EntryLink,
     Enrollment,
+    EntryLink,
     LoginSession,
     Role,
     User,
