@@ -20,6 +20,10 @@ from tests.support.server import Server, running_server
 PAGE_PATIENCE_MS = 10_000
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--pictures", type=Path, help="folder for the README's pictures: docs")
+
+
 def forget_settings() -> None:
     database.reset()
     get_settings.cache_clear()
@@ -148,3 +152,10 @@ def page(browser: Browser) -> Iterator[Page]:
     context.set_default_timeout(PAGE_PATIENCE_MS)
     yield context.new_page()
     context.close()
+
+
+@pytest.fixture
+def pictures(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Where a test leaves pictures of what it saw; kept only with --pictures."""
+    chosen: Path | None = request.config.getoption("--pictures")
+    return chosen or tmp_path

@@ -1,5 +1,7 @@
 """The first hour of a student: a run in three clicks, live curves, a comparison, a download."""
 
+from pathlib import Path
+
 import pytest
 from playwright.sync_api import ConsoleMessage, Page, expect
 
@@ -10,7 +12,7 @@ LONG_ENOUGH_MS = 300_000
 
 @pytest.mark.browser
 @pytest.mark.slow
-def test_from_the_link_to_a_comparison(server: Server, page: Page) -> None:
+def test_from_the_link_to_a_comparison(server: Server, page: Page, pictures: Path) -> None:
     complaints: list[str] = []
 
     def listen(message: ConsoleMessage) -> None:
@@ -32,6 +34,7 @@ def test_from_the_link_to_a_comparison(server: Server, page: Page) -> None:
     expect(page.locator("[data-state=succeeded]")).to_be_visible(timeout=LONG_ENOUGH_MS)
     expect(page.locator(".step--done")).to_have_count(4)
     assert page.evaluate("window.stayed"), "the page was loaded again"
+    take_pictures(page, pictures)
 
     with page.expect_download() as download:
         page.get_by_role("link", name="Download adapter").click()
@@ -53,3 +56,11 @@ def test_from_the_link_to_a_comparison(server: Server, page: Page) -> None:
     expect(varied).to_contain_text("Steps")
     expect(page.locator(".chart:visible").first).to_be_visible()
     assert complaints == []
+
+
+def take_pictures(page: Page, folder: Path) -> None:
+    """The finished run as the README shows it, in both themes."""
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        page.screenshot(path=folder / f"run-{theme}.png")
+    page.emulate_media(color_scheme="light")
