@@ -8,14 +8,13 @@ from sqlalchemy.orm import Session
 
 from app.catalogue import queries
 from app.catalogue.sent import Entered
-from app.catalogue.views import own_names
+from app.catalogue.views import DEFAULT_SEED, own_names
 from app.errors import FieldError
 from app.forms import Field, Values, param_fields
 from app.i18n import N_, gettext
 from app.models import Dataset, LanguageModel, User
 from labs.contract import Lab, Stage
 
-DEFAULT_SEED = "0"
 UPLOAD = "dataset_file"
 
 

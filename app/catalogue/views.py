@@ -22,6 +22,8 @@ CHAPTER_TITLES: Mapping[Chapter, str] = {
     "compression": N_("Model compression"),
 }
 RUNS_SHOWN = 5
+# The same for everybody's first run, so that a second one differs by what was changed alone.
+DEFAULT_SEED = "0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class LabPage:
     runs: Sequence[Run]
     parameters: Sequence[Field]
     key: str
+    seed: str
 
 
 def labs_page(session: Session, actor: User) -> LabsPage:
@@ -72,6 +75,7 @@ def lab_page(session: Session, actor: User, lab: Lab) -> LabPage:
         runs=runs,
         parameters=own_fields(lab),
         key=uuid4().hex,
+        seed=DEFAULT_SEED,
     )
 
 
