@@ -1,6 +1,7 @@
 // One chart: lines over steps, drawn by uPlot, with a legend that reads out the cursor.
 import { format } from "./format.js"
 import { smooth } from "./series.js"
+import { valuesTable } from "./values-table.js"
 
 const DASHES = [[], [7, 4], [2, 3], [10, 4, 2, 4]]
 // Denser lines are drawn thinner.
@@ -190,35 +191,7 @@ export class Plot {
   #fillTable() {
     const details = this.#figure.querySelector("details")
     const place = details.querySelector(".table-scroll")
-    if (details.open) place.replaceChildren(...this.#rows())
-  }
-
-  #rows() {
-    const [steps] = this.#table
-    const every = Math.max(1, Math.ceil(steps.length / 200))
-    const table = document.createElement("table")
-    table.className = "table table--tight"
-    const head = table.createTHead().insertRow()
-    for (const text of [this.#words.step, ...this.#lines.map(line => line.label)]) {
-      const cell = document.createElement("th")
-      cell.scope = "col"
-      cell.textContent = text
-      head.append(cell)
-    }
-    const body = table.createTBody()
-    for (let at = 0; at < steps.length; at += every) this.#row(body.insertRow(), at)
-    const note = document.createElement("p")
-    note.className = "quiet small"
-    note.textContent = every > 1 ? this.#words.cut.replace("{count}", every) : ""
-    return [table, note]
-  }
-
-  #row(row, at) {
-    row.insertCell().textContent = this.#table[0][at]
-    this.#lines.forEach((_, place) => {
-      const value = this.#table[1 + 2 * place][at]
-      row.insertCell().textContent = value === null ? "NaN" : format(value, this.#figure.dataset.unit)
-    })
+    if (details.open) place.replaceChildren(...valuesTable(this.#lines, this.#table, this.#words, this.#figure.dataset.unit))
   }
 
   get #width() { return Math.max(200, this.#box.clientWidth) }
