@@ -16,7 +16,6 @@ COPIED_FROM = VENDOR / "lock.sha256"
 OWN_NODE = ROOT / ".node"
 FILES = {
     "htmx.min.js": "htmx.org/dist/htmx.min.js",
-    "hx-sse.min.js": "htmx.org/dist/ext/hx-sse.min.js",
     "uPlot.iife.min.js": "uplot/dist/uPlot.iife.min.js",
     "uPlot.min.css": "uplot/dist/uPlot.min.css",
 }

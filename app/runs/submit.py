@@ -15,7 +15,7 @@ from app.database import after_commit
 from app.errors import TooMany
 from app.i18n import N_, gettext
 from app.models import Run, RunState, User, new_id
-from app.runs import lifecycle, preflight
+from app.runs import lifecycle, preflight, queries
 from app.runs.dispatch import fill_devices
 from app.runs.reasons import reason_of
 from app.settings import get_settings
@@ -111,6 +111,8 @@ def _new_run(
         estimate=checked.estimate,
         created_at=now,
         queued_at=now,
+        # The last place until the dispatcher, after this commit, knows better.
+        position=queries.count_waiting(session) + 1,
         reason=reason_of(N_("Just arrived; a place is being looked for.")),
     )
 

@@ -43,6 +43,10 @@ def test_the_second_run_of_a_lab_counts_on(library: Library) -> None:
     assert library.submit(name=" My own ").name == "My own"
 
 
+def test_a_new_run_stands_last_in_line(library: Library) -> None:
+    assert [library.submit().position for _ in range(3)] == [1, 2, 3]
+
+
 def test_the_same_key_gives_the_same_run(library: Library) -> None:
     first = library.submit(idempotency_key="form-1")
     assert library.submit(idempotency_key="form-1").id == first.id
