@@ -44,11 +44,16 @@ def _script_bytes(page: Page, url: str) -> int:
 
     page.on("response", keep)
     page.goto(url)
-    page.wait_for_function(FIRST_CHART)
+    _wait_for_chart(page)
     page.remove_listener("response", keep)
     return sum(len(gzip.compress(body, 9)) for body in bodies)
 
 
 def _painted(page: Page, url: str) -> float:
     page.goto(url)
-    return float(page.wait_for_function(FIRST_CHART).json_value())
+    _wait_for_chart(page)
+    return float(page.evaluate(FIRST_CHART))
+
+
+def _wait_for_chart(page: Page) -> None:
+    page.locator("chart-grid[data-drawn]").wait_for(state="attached")

@@ -21,6 +21,7 @@ from app.embedded import embedded_broker
 from app.settings import ROOT, Settings
 from setup import commands, environment, frontend
 from setup.say import SetupFailed, SetupKilled, Step
+from tests.support.processes import is_alive
 from tests.support.server import command, environment_for, running_server
 
 
@@ -265,7 +266,7 @@ def test_stopping_ends_what_ignores_signals_and_what_left_its_group(
     family = psutil.Process(role.pid).children(recursive=True)
     assert family
     children.stop(grace_seconds=0.3)
-    assert not any(process.is_running() for process in family)
+    assert not any(is_alive(process) for process in family)
     assert role.code is not None
 
 
@@ -289,7 +290,7 @@ def test_up_gets_ready_refuses_a_second_one_and_stops_at_once(tmp_path: Path) ->
         started = time.monotonic()
         assert server.stop(signal.SIGINT) == 0
         assert time.monotonic() - started < 10
-        assert not any(process.is_running() for process in everything)
+        assert not any(is_alive(process) for process in everything)
     with running_server(tmp_path / "home") as again:
         assert set(again.links) == {"admin"}
 
@@ -313,7 +314,7 @@ def test_nothing_outlives_a_killed_supervisor(tmp_path: Path) -> None:
         everything = psutil.Process(server.process.pid).children(recursive=True)
         server.process.kill()
         server.process.wait()
-        wait_for(lambda: not any(alive(process) for process in everything))
+        wait_for(lambda: not any(is_alive(process) for process in everything))
 
 
 @pytest.mark.slow
@@ -323,16 +324,9 @@ def test_a_killed_role_comes_back(tmp_path: Path) -> None:
         roles = psutil.Process(server.process.pid).children()
         web = next(role for role in roles if "web" in role.cmdline())
         web.kill()
-        wait_for(lambda: not alive(web))
+        wait_for(lambda: not is_alive(web))
         address = server.base_url.removeprefix("http://").split(":")
         wait_for(lambda: answers(address[0], int(address[1])))
-
-
-def alive(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
 
 
 def answers(host: str, port: int) -> bool:
@@ -352,7 +346,7 @@ def test_ctrl_c_before_ready_stops_as_well(tmp_path: Path) -> None:
     everything = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=20) == 0
-    assert not any(alive(each) for each in everything)
+    assert not any(is_alive(each) for each in everything)
 
 
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

@@ -16,6 +16,7 @@ from app.runs.dispatch import fill_devices
 from app.runs.reasons import reason_of
 from app.settings import ROOT
 from labs.contract import Cause
+from tests.support.processes import is_alive
 from tests.workers.conftest import Bench, eventually, run_of, start_process, wait_for
 from workers import chores
 
@@ -128,7 +129,7 @@ def test_a_cancelled_run_stops_and_keeps_its_points(bench: Bench) -> None:
     cancel(run)
     run = wait_for(run.id, RunState.CANCELLED)
     assert run.cause == Cause.CANCELLED
-    assert not trainer.is_running()
+    assert not is_alive(trainer)
     assert steps_of(run)
 
 
@@ -138,7 +139,7 @@ def test_a_trainer_that_ignores_the_wish_is_killed(bench: Bench) -> None:
     trainer = trainer_of(run)
     cancel(run)
     wait_for(run.id, RunState.CANCELLED)
-    assert not trainer.is_running()
+    assert not is_alive(trainer)
 
 
 def test_a_worker_told_to_stop_gives_its_runs_back(bench: Bench) -> None:
@@ -170,7 +171,7 @@ def test_a_killed_workers_trainer_dies_and_its_run_goes_on(bench: Bench) -> None
     worker.signal(signal.SIGKILL)
     worker.process.wait(timeout=10)
     bench.start_worker()
-    assert not trainer.is_running()
+    assert not is_alive(trainer)
     fill_devices()
     wait_for(run.id, RunState.RUNNING, RunState.SUCCEEDED)
     assert attempts_of(run)[0].cause == Cause.LOST_WORKER
