@@ -58,10 +58,16 @@ class Box:
         raise TimeoutError(f"run {run_id} is not over after {seconds} s")
 
 
+def environment(home: Path | str) -> dict[str, str]:
+    """What `./bunsen` hands on: another data folder, and compiled modules are kept."""
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "BUNSEN_HOME": str(home)}
+
+
 def bunsen(home: Path, *words: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "app.cli", *words],
-        cwd=ROOT, env={**os.environ, "BUNSEN_HOME": str(home)},
+        cwd=ROOT, env=environment(home),
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     return done.stdout.strip().splitlines()[-1]
@@ -74,7 +80,7 @@ def running(home: Path | None = None) -> Iterator[Box]:
     port, began = free_port(), time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", "app.cli", "up", "--port", str(port)],
-        cwd=ROOT, env={**os.environ, "BUNSEN_HOME": str(folder)},
+        cwd=ROOT, env=environment(folder),
         stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None

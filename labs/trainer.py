@@ -192,6 +192,8 @@ def prepare_process(spec: RunSpec) -> None:
 
     transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(max(1, spec.threads))
+    # Unsafe only in a process forked from one that has used a tokenizer; ours never has.
+    os.environ["TOKENIZERS_PARALLELISM"] = "true" if spec.threads > 1 else "false"
     if spec.device == "cpu":
         return
     if not torch.cuda.is_available():

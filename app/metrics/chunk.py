@@ -95,7 +95,17 @@ def join(blocks: Sequence[Block], keys: Sequence[str] | None = None) -> Block:
     """One block of several, in order. `keys` picks columns; otherwise all of them."""
     if keys is None:
         keys = tuple(dict.fromkeys(key for block in blocks for key in block.keys))
-    total = sum(len(block.steps) for block in blocks)
+    steps = _concatenate([block.steps for block in blocks], np.int64)
+    times = _concatenate([block.times for block in blocks], np.float64)
+    if blocks and all(block.keys == keys for block in blocks):
+        values = np.concatenate([block.values for block in blocks], axis=1)
+        present = np.concatenate([block.present for block in blocks], axis=1)
+        return Block(tuple(keys), steps, times, values, present)
+    return Block(tuple(keys), steps, times, *_aligned(blocks, keys, len(steps)))
+
+
+def _aligned(blocks: Sequence[Block], keys: Sequence[str], total: int) -> tuple[Floats, Bools]:
+    """Values and presence of blocks that do not all have these keys in this order."""
     values = np.full((len(keys), total), np.nan)
     present = np.zeros((len(keys), total), dtype=np.bool_)
     line = {key: number for number, key in enumerate(keys)}
@@ -107,9 +117,7 @@ def join(blocks: Sequence[Block], keys: Sequence[str] | None = None) -> Block:
                 values[target, start:end] = block.values[number]
                 present[target, start:end] = block.present[number]
         start = end
-    steps = _concatenate([block.steps for block in blocks], np.int64)
-    times = _concatenate([block.times for block in blocks], np.float64)
-    return Block(tuple(keys), steps, times, values, present)
+    return values, present
 
 
 def _concatenate(arrays: Sequence[NDArray[Any]], kind: Any) -> NDArray[Any]:

@@ -16,25 +16,24 @@ def min_max(steps: Ints, values: Floats, points: int) -> tuple[Ints, Floats]:
         return steps, values
     size = -(-len(values) // max(1, points // 4))
     starts = np.arange(0, len(values), size)
+    chosen = [starts, np.append(starts[1:], len(values)) - 1]
     finite = np.isfinite(values)
-    chosen = [
-        starts,
-        np.append(starts[1:], len(values)) - 1,
-        starts + _buckets(np.where(finite, values, np.inf), size, np.inf).argmin(axis=1),
-        starts + _buckets(np.where(finite, values, -np.inf), size, -np.inf).argmax(axis=1),
-    ]
-    for special in (np.isnan(values), values == np.inf, values == -np.inf):
-        chosen += _outermost(np.flatnonzero(special), size)
+    low = high = values
+    if not finite.all():
+        low, high = np.where(finite, values, np.inf), np.where(finite, values, -np.inf)
+        for special in (np.isnan(values), values == np.inf, values == -np.inf):
+            chosen += _outermost(np.flatnonzero(special), size)
+    chosen.append(starts + _buckets(low, size).argmin(axis=1))
+    chosen.append(starts + _buckets(high, size).argmax(axis=1))
     kept = np.unique(np.concatenate(chosen))
     return steps[kept], values[kept]
 
 
-def _buckets(values: Floats, size: int, filling: float) -> Floats:
-    """One line a bucket; the last one is filled up with what can never be chosen."""
-    count = -(-len(values) // size)
-    padded = np.full(count * size, filling)
-    padded[: len(values)] = values
-    return padded.reshape(count, size)
+def _buckets(values: Floats, size: int) -> Floats:
+    """One line a bucket; repeats of the last value, never its first, fill the last one up."""
+    missing = -len(values) % size
+    filled = np.concatenate([values, np.repeat(values[-1:], missing)]) if missing else values
+    return filled.reshape(-1, size)
 
 
 def _outermost(positions: Ints, size: int) -> tuple[Ints, Ints]:

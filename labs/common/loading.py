@@ -1,5 +1,6 @@
 """Models and tokenizers from local folders: safetensors only, no code of others."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ CausalModel = PreTrainedModel | PeftModel
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+@lru_cache(maxsize=1)
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model folder; it must know an end token.
+    """The tokenizer of a model folder, the same for all stages; it must know an end token.
 
     Raises:
         ModelRefused: If the folder holds no model that can be loaded safely.

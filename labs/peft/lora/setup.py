@@ -15,7 +15,7 @@ from labs.models import read_facts
 from labs.peft.lora.model import add_lora, largest_difference, load_base, logits, updates
 from labs.peft.lora.spec import LoraParams, refuse
 
-COMPARED_PROMPTS = 4
+COMPARED_PROMPTS = 1
 
 
 def setup(params: LoraParams, run: LabContext) -> Json:
