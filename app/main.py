@@ -1,5 +1,6 @@
 """The web application: settings, middleware, routers, error handlers; nothing else."""
 
+import gc
 import importlib
 import logging
 import signal
@@ -64,6 +65,9 @@ def create_app() -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await run_sync(_register_bundled)
     _end_streams_at(signal.SIGTERM, signal.SIGINT)
+    # What is here now stays; not walking it again and again spares open streams long pauses.
+    gc.freeze()
+    gc.enable()
     yield
 
 

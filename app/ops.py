@@ -5,11 +5,9 @@ import shutil
 import tomllib
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
-from redis import Redis
-from redis.exceptions import RedisError
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -25,6 +23,9 @@ from app.i18n import N_
 from app.models import Role, Run, RunState
 from app.security import Reader, find_actor
 from app.settings import ROOT, get_settings
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 log = logging.getLogger(__name__)
 router = APIRouter()
@@ -92,6 +93,9 @@ def _broker_answers() -> bool:
         "socket_timeout": PATIENCE_SECONDS,
         "socket_connect_timeout": PATIENCE_SECONDS,
     }
+    # Imported when first asked: it would be a twentieth of the start of the web process.
+    from redis.exceptions import RedisError
+
     try:
         with _client(url, patience) as client:
             return bool(client.ping())
@@ -99,7 +103,9 @@ def _broker_answers() -> bool:
         return False
 
 
-def _client(url: str, patience: dict[str, Any]) -> Redis:
+def _client(url: str, patience: dict[str, Any]) -> "Redis":
+    from redis import Redis
+
     if url.startswith(SOCKET):
         return Redis(unix_socket_path=url.removeprefix(SOCKET), **patience)
     return Redis.from_url(url, **patience)

@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 
 from app import i18n
 from app.catalogue import queries
-from app.catalogue.theory import theory
 from app.forms import Field, Values, param_fields
 from app.i18n import N_, gettext
 from app.models import Run, User
@@ -66,6 +65,9 @@ def labs_page(session: Session, actor: User) -> LabsPage:
 
 
 def lab_page(session: Session, actor: User, lab: Lab) -> LabPage:
+    # Markdown and its colours are loaded with the first page that shows theory.
+    from app.catalogue.theory import theory
+
     runs, _cursor = list_runs(session, actor, lab=lab.slug, owner=actor.id, limit=RUNS_SHOWN)
     return LabPage(
         lab=lab,
