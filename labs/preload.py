@@ -6,7 +6,6 @@ first parallel one, and a child of a process that has initialised CUDA cannot us
 
 import importlib
 import os
-import signal
 
 from labs.common.quantization import hide_bitsandbytes
 
@@ -17,10 +16,6 @@ os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Models are read from folders; nothing is looked up on a hub.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-
-# Who stops a device worker signals its whole group. The worker then asks each trainer to save;
-# were this process gone by then, they would all have died with it.
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 hide_bitsandbytes()
 for module in (

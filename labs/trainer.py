@@ -26,7 +26,7 @@ from labs.events import EventLog, Listener
 from labs.rundir import DirectoryContext, store_result, stored_result
 from labs.runspec import RunSpec, read_params
 
-PRELOAD = ("labs.preload",)
+PRELOAD = ("labs.forkserver",)
 PR_SET_PDEATHSIG = 1
 # From -1000 (never) to 1000 (first).
 OOM_SCORE = "500"

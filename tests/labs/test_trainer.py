@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from peft import PeftModel
@@ -206,6 +207,8 @@ def test_a_trainer_of_its_own_stops_at_sigterm_and_goes_on(
     try:
         wait_for_step(tmp_path, 5, child)
         assert child.pid is not None
+        # Who stops a worker signals its group, the forkserver with it; the trainer must outlive that.
+        os.kill(psutil.Process(child.pid).ppid(), signal.SIGTERM)
         os.kill(child.pid, signal.SIGTERM)
         child.join(timeout=20)
         assert child.exitcode == 1
@@ -231,6 +234,12 @@ def test_starting_the_trainer_module_loads_no_torch() -> None:
     code = "import labs.trainer, labs.runner, sys; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_what_trainers_import_leaves_the_signals_of_a_command_line_alone() -> None:
+    code = "import signal, labs.preload; print(signal.getsignal(signal.SIGTERM) == signal.SIG_DFL)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
 
 
 def test_summaries_are_stored_as_json(tmp_path: Path) -> None:
