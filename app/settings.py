@@ -34,7 +34,7 @@ class Settings(BaseSettings):
         default="offline", description="Whether models may come from the Hugging Face hub."
     )
     secret_file: Path | None = Field(
-        default=None, description="File with the signing secret; made in the data folder."
+        default=None, description="File with a secret for signed values; nothing is signed yet."
     )
     public_url: str = Field(default="", description="Address people use, for links and cookies.")
     secure_cookies: bool = Field(default=False, description="Set behind HTTPS.")

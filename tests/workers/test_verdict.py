@@ -1,11 +1,13 @@
 """Every end of an attempt has one name."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.models import RunState
+from app.runs.causes import CAUSES
 from labs.contract import Cause
 from workers.verdict import Stop, judge, oom_kills
 
@@ -70,3 +72,10 @@ def test_kills_for_memory_are_counted(tmp_path: Path) -> None:
     events.write_text("low 0\nhigh 0\nmax 3\noom 1\noom_kill 2\n")
     assert oom_kills(events) == 2
     assert oom_kills(tmp_path / "absent") == 0
+
+
+@pytest.mark.parametrize("stop", [None, *Stop])
+def test_a_page_promises_a_retry_exactly_when_there_is_one(stop: Stop | None) -> None:
+    verdict = judge(None, -signal.SIGKILL, stop, step=3, host_oom=False)
+    assert verdict.cause is not None
+    assert CAUSES[verdict.cause].retried == (verdict.state is None)
