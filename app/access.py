@@ -15,13 +15,23 @@ class Action(StrEnum):
 
     CANCEL_RUN = "cancel_run"
     RELEASE_RUN = "release_run"
+    BOOST_RUN = "boost_run"
+    MANAGE_CLASS = "manage_class"
     SEE_CLASS_QUEUE = "see_class_queue"
     MANAGE_DEVICES = "manage_devices"
     MANAGE_LIBRARY = "manage_library"
     MANAGE_PEOPLE = "manage_people"
 
 
-INSTRUCTOR_MAY = frozenset({Action.CANCEL_RUN, Action.RELEASE_RUN, Action.SEE_CLASS_QUEUE})
+INSTRUCTOR_MAY = frozenset(
+    {
+        Action.CANCEL_RUN,
+        Action.RELEASE_RUN,
+        Action.BOOST_RUN,
+        Action.MANAGE_CLASS,
+        Action.SEE_CLASS_QUEUE,
+    }
+)
 
 
 def classes_taught(actor: User) -> ColumnElement[bool]:

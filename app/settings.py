@@ -51,8 +51,26 @@ class Settings(BaseSettings):
     time_limit: timedelta = Field(
         default=timedelta(hours=12), description="Longest time one attempt at a run may take."
     )
+    time_slice: timedelta = Field(
+        default=timedelta(minutes=20),
+        description="After so long a run makes room for others who have waited as long.",
+    )
+    session_slice: timedelta = Field(
+        default=timedelta(minutes=5), description="The time slice during a class's lab session."
+    )
+    device_memory: int | None = Field(
+        default=None,
+        ge=1,
+        description="Bytes that the runs of a device may take together; all it has when absent.",
+    )
     max_upload_bytes: int = Field(default=2 * 1024**3, ge=1, description="Size of one dataset.")
     max_waiting_per_person: int = Field(default=20, ge=1, description="Runs a student may queue.")
+    max_running_per_person: int | None = Field(
+        default=None, ge=1, description="Runs of one person on devices at a time."
+    )
+    max_device_seconds_per_person: int | None = Field(
+        default=None, ge=1, description="Device-seconds of one person in a day."
+    )
     min_free_bytes: int = Field(
         default=1024**3, ge=0, description="No new runs when the disk has less."
     )

@@ -3,6 +3,7 @@
 from app.models.accounts import (
     ApiToken,
     Classroom,
+    ClassSession,
     Enrollment,
     EntryLink,
     LoginSession,
@@ -31,6 +32,7 @@ __all__ = [
     "Attempt",
     "AuditEntry",
     "Base",
+    "ClassSession",
     "Classroom",
     "Dataset",
     "Device",

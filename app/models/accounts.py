@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import ForeignKey, String, true
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.models.base import Base, new_id, stored_enum
@@ -75,13 +75,43 @@ class ApiToken(Base):
 
 
 class Classroom(Base):
-    """A class."""
+    """A class, and how much of the devices it and each of its people may take.
+
+    A limit of None leaves it to the site's settings. Device-seconds count over the last day.
+    """
 
     __tablename__ = "classrooms"
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
     name: Mapped[str] = mapped_column(String(120), unique=True)
     created_at: Mapped[datetime]
+    max_waiting: Mapped[int | None]
+    max_running: Mapped[int | None]
+    max_device_seconds: Mapped[int | None]
+    max_waiting_per_person: Mapped[int | None]
+    max_running_per_person: Mapped[int | None]
+    max_device_seconds_per_person: Mapped[int | None]
+    # Whether a student is offered the result of a finished run of the same work.
+    offers_same_work: Mapped[bool] = mapped_column(default=True, server_default=true())
+
+
+class ClassSession(Base):
+    """A lab hour: from `starts_at` to `ends_at` the devices are first of all for this class."""
+
+    __tablename__ = "class_sessions"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    classroom_id: Mapped[UUID] = mapped_column(
+        ForeignKey("classrooms.id", ondelete="CASCADE"), index=True
+    )
+    starts_at: Mapped[datetime]
+    ends_at: Mapped[datetime] = mapped_column(index=True)
+    # After so long a run makes room for another of the class that waits.
+    slice_seconds: Mapped[int]
+    created_by_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"))
+    created_at: Mapped[datetime]
+
+    classroom: Mapped[Classroom] = relationship(lazy="raise")
 
 
 class Enrollment(Base):

@@ -12,7 +12,7 @@ from labs.contract import Cause
 
 Json = dict[str, Any]
 # These say nothing against the run: somebody else needed the device.
-BLAMELESS = frozenset({Cause.PREEMPTED, Cause.DRAINED})
+BLAMELESS = frozenset({Cause.PREEMPTED, Cause.DRAINED, Cause.HOST_RESTARTED, Cause.HARDWARE_FAULT})
 
 
 def open_attempt(session: Session, run_id: UUID, number: int, device: str) -> None:

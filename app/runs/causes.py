@@ -60,6 +60,15 @@ CAUSES: Mapping[Cause, Explanation] = {
         N_("The run continues from its last checkpoint on the next free device."),
         retried=True,
     ),
+    Cause.TOO_MANY_PROCESSES: Explanation(
+        N_("The run started more processes or threads than it may."),
+        N_("Look at the end of the log for what started them, then run it again."),
+    ),
+    Cause.HOST_RESTARTED: Explanation(
+        N_("The machine that carried the run out was restarted."),
+        N_("The run continues from its last checkpoint on the next free device."),
+        retried=True,
+    ),
     Cause.HARDWARE_FAULT: Explanation(
         N_("The device has a hardware fault. This is not your code."),
         N_("The run goes back to the queue; an admin has to look at the device."),

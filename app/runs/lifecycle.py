@@ -179,6 +179,83 @@ def requeue(
     return RunState.QUEUED
 
 
+def hold(
+    session: Session, run_id: UUID, attempt: int, cause: Cause, reason: Json | None = None
+) -> RunState:
+    """Stop a live run until what it needs is there again, such as disk space.
+
+    A run that somebody asked to cancel is cancelled instead. Returns the state it is in now.
+    """
+    asked = _fence(session, run_id, attempt, _owned_by(attempt)).cancel
+    close_attempt(session, run_id, attempt, "held", cause, reason)
+    guard = _owned_by(attempt)
+    if asked:
+        _move(
+            session, run_id, RunState.CANCELLED, guard, StaleAttempt,
+            cause=Cause.CANCELLED, reason=null(), finished_at=clock.now(),
+        )  # fmt: skip
+        return RunState.CANCELLED
+    _move(
+        session, run_id, RunState.HELD, guard, StaleAttempt,
+        cause=cause, reason=reason or null(), device=None, preempt_requested_at=None,
+    )  # fmt: skip
+    return RunState.HELD
+
+
+def resume_held(session: Session, run_id: UUID, cause: Cause) -> bool:
+    """Queue a run again that was held for this cause, once the cause is gone; False if it moved on."""
+    guard = [Run.state == RunState.HELD, Run.cause == cause]
+    try:
+        _move(session, run_id, RunState.QUEUED, guard, device=None, cause=None, reason=null())
+    except IllegalTransition:
+        return False
+    return True
+
+
+def ask_to_make_room(session: Session, run_id: UUID, attempt: int, reason: Json) -> bool:
+    """Ask a running run to save a checkpoint and wait for its next turn; False if it moved on."""
+    guard = [Run.attempt == attempt, Run.state == RunState.RUNNING]
+    asked = session.execute(
+        update(Run)
+        .where(Run.id == run_id, *guard, Run.preempt_requested_at.is_(None))
+        .values(preempt_requested_at=clock.now(), reason=reason)
+        .returning(Run.id)
+        .execution_options(synchronize_session=False)
+    )
+    return asked.one_or_none() is not None
+
+
+def set_boost(session: Session, run_id: UUID, actor: User, boosted: bool) -> None:
+    """Move a waiting run up before the unboosted ones, or back among them.
+
+    Raises:
+        Conflict: If the run no longer waits.
+    """
+    run = get_run(session, actor, run_id)
+    require(actor, Action.BOOST_RUN, run.owner_id)
+    changed = session.execute(
+        update(Run)
+        .where(Run.id == run_id, Run.state == RunState.QUEUED)
+        .values(boosted_at=clock.now() if boosted else null())
+        .returning(Run.id)
+        .execution_options(synchronize_session=False)
+    )
+    if changed.one_or_none() is None:
+        raise IllegalTransition(N_("This run does not wait any more."))
+    action = "boost_run" if boosted else "unboost_run"
+    record(session, actor, action, str(run_id), owner=str(run.owner_id))
+
+
+def take_result(session: Session, run_id: UUID, source_id: UUID) -> None:
+    """End a waiting run with the result of a finished one of the same work."""
+    now = clock.now()
+    _move(
+        session, run_id, RunState.SUCCEEDED, [Run.state == RunState.QUEUED],
+        same_as_id=source_id, cause=None, reason=null(), position=None, expected_start=None,
+        started_at=now, finished_at=now,
+    )  # fmt: skip
+
+
 def request_cancel(session: Session, run_id: UUID, actor: User) -> RunState:
     """Cancel at once what is not running; ask the supervisor to stop what is.
 

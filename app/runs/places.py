@@ -1,7 +1,8 @@
 """What a choice is made of: runs that wait, devices that take runs, and the runs on them."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from uuid import UUID
 
 
@@ -14,16 +15,44 @@ class Waiting:
     queued_at: datetime
     memory_bytes: int
     seconds: tuple[float, float] | None = None
+    classroom: UUID | None = None
+    boosted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """A run on a device; `ends` is when it is expected to end, if known."""
+    """A run on a device.
+
+    Attributes:
+        ends: When it is expected to end, as a range, if known.
+        since: When its present attempt was given to the device.
+        is_asked: Whether it was asked already to save and make room.
+    """
 
     run: UUID
     owner: UUID
     memory_bytes: int
     ends: tuple[datetime, datetime] | None = None
+    classroom: UUID | None = None
+    since: datetime | None = None
+    is_asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What people decided about turns.
+
+    Attributes:
+        sessions: The classes whose lab session goes on now, each with its time slice.
+        time_slice: After so long a run makes room for others who have waited as long.
+        running_per_person: The most runs on devices at a time of each person with a limit.
+        running_per_class: The same of each class with a limit.
+    """
+
+    sessions: Mapping[UUID, timedelta] = field(default_factory=dict)
+    time_slice: timedelta = timedelta(minutes=20)
+    running_per_person: Mapping[UUID, int] = field(default_factory=dict)
+    running_per_class: Mapping[UUID, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

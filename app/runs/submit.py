@@ -109,6 +109,9 @@ def _new_run(
         dataset_id=checked.dataset.id,
         parent_run_id=submission.parent_run,
         estimate=checked.estimate,
+        memory_bytes=checked.estimate["memory_bytes"],
+        seconds_low=checked.estimate["seconds"][0],
+        seconds_high=checked.estimate["seconds"][1],
         created_at=now,
         queued_at=now,
         # The last place until the dispatcher, after this commit, knows better.

@@ -98,6 +98,7 @@ def make_run(session: Session, owner: User | None = None, **values: Any) -> Run:
         "created_at": NOON,
         "queued_at": NOON,
     }
+    defaults["memory_bytes"] = values.get("estimate", defaults["estimate"]).get("memory_bytes", 0)
     if "base_model_id" not in values:
         values["base_model_id"] = make_model(session).id
     if "dataset_id" not in values:
