@@ -55,6 +55,14 @@ FASTEST, SLOWEST = 0.5, 2.5
 
 
 @dataclass(frozen=True, slots=True)
+class Lengths:
+    """How long a dataset's rows are in tokens, before they are cut to the maximum length."""
+
+    mean: float
+    longest: int
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """A sentence beside the figures, as template and values."""
 

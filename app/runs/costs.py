@@ -32,7 +32,13 @@ class Experience:
 
 
 def estimate(
-    session: Session, lab: Lab, params: Params, facts: ModelFacts, model: LanguageModel
+    session: Session,
+    lab: Lab,
+    params: Params,
+    facts: ModelFacts,
+    model: LanguageModel,
+    lengths: labs_estimate.Lengths | None = None,
+    reserve_bytes: int | None = None,
 ) -> Json:
     """Memory by part, time as a range, and for each device whether it fits."""
     devices = list_devices(session)
@@ -41,7 +47,7 @@ def estimate(
     )
     predicted = labs_estimate.estimate(lab, facts, params, kind)
     learned = _experience(session, lab, model)
-    need = int(predicted.total_bytes * learned.memory)
+    need = max(int(predicted.total_bytes * learned.memory), reserve_bytes or 0)
     seconds = (predicted.seconds_low, predicted.seconds_high)
     options = labs_estimate.alternatives(lab, facts, params, kind)
     return {

@@ -61,7 +61,9 @@ def check(
         errors += _refused(lab, facts, params)
     if errors or params is None or facts is None or base_model is None or dataset is None:
         raise InvalidInput(errors)
-    estimate = costs.estimate(session, lab, params, facts, base_model)
+    estimate = costs.estimate(
+        session, lab, params, facts, base_model, reserve_bytes=submission.reserve_bytes
+    )
     if for_queue:
         _must_fit(estimate)
         _need_disk()

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -37,6 +38,11 @@ class Submission:
     parent_run: UUID | None = None
     name: str = ""
     idempotency_key: str | None = None
+    # Of a run that ran out of memory: whose place in the queue this one takes, and which that was.
+    retry_of: UUID | None = None
+    queued_at: datetime | None = None
+    # The least memory to reserve, where more than the estimate was asked for.
+    reserve_bytes: int | None = None
 
 
 def submit(session: Session, actor: User, submission: Submission) -> Run:
@@ -108,12 +114,13 @@ def _new_run(
         base_model_id=checked.base_model.id,
         dataset_id=checked.dataset.id,
         parent_run_id=submission.parent_run,
+        retry_of_id=submission.retry_of,
         estimate=checked.estimate,
         memory_bytes=checked.estimate["memory_bytes"],
         seconds_low=checked.estimate["seconds"][0],
         seconds_high=checked.estimate["seconds"][1],
         created_at=now,
-        queued_at=now,
+        queued_at=submission.queued_at or now,
         # The last place until the dispatcher, after this commit, knows better.
         position=queries.count_waiting(session) + 1,
         reason=reason_of(N_("Just arrived; a place is being looked for.")),
