@@ -1,0 +1,1 @@
+"""Classes: who is stuck, whose turn it is, lab sessions and limits."""
