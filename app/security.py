@@ -109,6 +109,12 @@ def require_role(*roles: Role) -> Callable[[User], User]:
 Admin = Annotated[User, Depends(require_role(Role.ADMIN))]
 
 
+def own_path(target: str) -> str:
+    """Where to go next, on this site only."""
+    inside = target.startswith("/") and not target.startswith(("//", "/\\"))
+    return target if inside and target.isprintable() else "/"
+
+
 def sign_in(request: Request, response: Response, session: Session, user: User) -> None:
     """Give the browser a new session; an earlier one of this browser ends."""
     earlier = session_token(request)

@@ -20,6 +20,7 @@ from app.security import (
     Actor,
     Reader,
     Writer,
+    own_path,
     possible_user,
     remember,
     session_token,
@@ -31,12 +32,6 @@ router = APIRouter()
 Text = Annotated[str, Form()]
 Anybody = Annotated[User | None, Depends(possible_user)]
 TOKEN_DAYS = {"30": 30, "90": 90, "365": 365}
-
-
-def _own_path(target: str) -> str:
-    """Where to go next, on this site only."""
-    inside = target.startswith("/") and not target.startswith(("//", "/\\"))
-    return target if inside and target.isprintable() else "/"
 
 
 @router.get("/enter/{token}")
@@ -52,8 +47,8 @@ def enter(request: Request, session: Writer, token: str, actor: Anybody) -> Resp
 @router.get("/login", name="login")
 def login_form(request: Request, actor: Anybody, next: str = "/") -> Response:
     if actor is not None:
-        return RedirectResponse(_own_path(next), 303)
-    return render(request, "accounts/login.html", LoginPage(next=_own_path(next)))
+        return RedirectResponse(own_path(next), 303)
+    return render(request, "accounts/login.html", LoginPage(next=own_path(next)))
 
 
 @router.post("/login")
@@ -65,9 +60,9 @@ def login(
     try:
         user = passwords.sign_in(session, name, password, address, clock.now())
     except (InvalidInput, TooMany) as error:
-        page = LoginPage(name, _own_path(next), told_errors(error))
+        page = LoginPage(name, own_path(next), told_errors(error))
         return render(request, "accounts/login.html", page, status=error.status_code)
-    response = RedirectResponse(_own_path(next), 303)
+    response = RedirectResponse(own_path(next), 303)
     sign_in(request, response, session, user)
     return response
 
@@ -132,7 +127,7 @@ def choose_language(
         raise AppError(N_("There is no such language here."))
     if actor is not None:
         people.get_user(session, actor.id).language = language
-    response = RedirectResponse(_own_path(next), 303)
+    response = RedirectResponse(own_path(next), 303)
     remember(response, "language", language)
     return response
 
@@ -141,6 +136,6 @@ def choose_language(
 def choose_theme(theme: Text = "", next: Text = "/") -> Response:
     if theme not in THEMES:
         raise AppError(N_("There is no such appearance here."))
-    response = RedirectResponse(_own_path(next), 303)
+    response = RedirectResponse(own_path(next), 303)
     remember(response, "theme", theme)
     return response

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Form, Query
 from fastapi.responses import RedirectResponse
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,7 +14,7 @@ from app.runs import lifecycle, queries
 from app.runs.board import Filters, runs_page
 from app.runs.dispatch import fill_devices
 from app.runs.views import CancelPage, run_page
-from app.security import Actor, Reader, Writer
+from app.security import Actor, Reader, Writer, own_path
 
 router = APIRouter()
 
@@ -51,7 +51,9 @@ def cancel(session: Writer, actor: Actor, run_id: UUID) -> Response:
 
 
 @router.post("/runs/{run_id}/release")
-def release(session: Writer, actor: Actor, run_id: UUID) -> Response:
+def release(
+    session: Writer, actor: Actor, run_id: UUID, next: Annotated[str, Form()] = ""
+) -> Response:
     lifecycle.release_held(session, run_id, actor)
     after_commit(session, fill_devices)
-    return RedirectResponse(f"/runs/{run_id}", 303)
+    return RedirectResponse(own_path(next or f"/runs/{run_id}"), 303)
