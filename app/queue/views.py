@@ -1,85 +1,165 @@
 """The queue: what waits and what runs, as far as a person may know."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
 
-from sqlalchemy import Select, select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session
 
 from app import clock
-from app.access import Action, can
+from app.classrooms import sessions
 from app.devices.queries import is_silent, list_devices
-from app.i18n import gettext
-from app.models import Device, Run, RunState, User
-from app.runs import queries
-from app.runs.labs_of import lab_of
-from app.runs.stages import progress_fraction
+from app.i18n import N_
+from app.models import ClassSession, Device, DeviceState, RunState, User
+from app.models import Run as RunRow
+from app.queue import queries
+from app.queue.lines import QueueLine, lab_title, line_of
+from app.queue.queries import Cursor, Row
+from app.runs.reasons import reason_of
 
-
-@dataclass(frozen=True, slots=True)
-class QueueLine:
-    """A waiting or running run; of somebody else's only what everybody may know."""
-
-    run: Run
-    is_known: bool
-    lab: str
-    fraction: float | None
-    may_cancel: bool
+PAGE = 40
+MOST_OWN = 10
+MOST_HELD = 50
+# A lab session is announced as the next one from so long before.
+ANNOUNCED = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceLine:
-    """A device and how many of its places are taken."""
+    """A device, how full it is, and why it takes no runs if it takes none."""
 
     device: Device
     silent: bool
     taken: int
+    used_bytes: int
+    trouble: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
 class QueuePage:
     """What waits, where and why. Rendered by queue/index.html; its block `lists` also alone."""
 
+    now: datetime
+    sessions: Sequence[ClassSession]
+    next_session: ClassSession | None
+    devices: Sequence[DeviceLine]
+    yours: Sequence[QueueLine]
+    yours_total: int
     live: Sequence[QueueLine]
     waiting: Sequence[QueueLine]
+    waiting_total: int
+    by_lab: Sequence[tuple[str, int]]
+    by_class: Sequence[tuple[str, int]]
     held: Sequence[QueueLine]
-    devices: Sequence[DeviceLine]
-    now: datetime
+    address: str
+    is_first: bool
+    next_address: str | None
 
 
-def queue_page(session: Session, actor: User) -> QueuePage:
+def queue_page(session: Session, actor: User, cursor: Cursor) -> QueuePage:
     now = clock.now()
-    known = {run.id for run in [*queries.live(session, actor), *queries.waiting(session, actor)]}
-    runs = session.scalars(_unfinished()).all()
-    lines = [_line(run, actor, run.id in known) for run in runs]
-    taken = [line.run.device for line in lines if line.run.state.is_live]
-    held, _cursor = queries.list_runs(session, actor, state=RunState.HELD)
+    going_on = sessions.current(session, now)
+    in_session = {each.classroom_id for each in going_on}
+    live = queries.live(session, actor)
+    waiting, following = queries.line(session, actor, cursor, PAGE)
+    yours = queries.own(session, actor, MOST_OWN)
+    kinds = queries.waiting_by_kind(session)
+
+    def shown(rows: Sequence[Row]) -> list[QueueLine]:
+        return [line_of(row, actor, in_session) for row in rows]
+
     return QueuePage(
-        live=[line for line in lines if line.run.state.is_live],
-        waiting=[line for line in lines if line.run.state is RunState.QUEUED],
-        held=[_line(run, actor, True) for run in held],
-        devices=[
-            DeviceLine(device, is_silent(device, now), taken.count(device.name))
-            for device in list_devices(session)
-        ],
         now=now,
+        sessions=going_on,
+        next_session=next_session(session, now),
+        devices=device_lines(session, live, now),
+        yours=shown(yours),
+        yours_total=own_total(session, actor, yours),
+        live=shown(live),
+        waiting=shown(waiting),
+        waiting_total=sum(runs for _, _, runs in kinds),
+        by_lab=summed((lab_title(lab), runs) for lab, _, runs in kinds),
+        by_class=summed((name, runs) for _, name, runs in kinds if name),
+        held=shown(queries.held(session, actor, MOST_HELD)),
+        address=address(cursor),
+        is_first=cursor == Cursor(),
+        next_address=address(following) if following else None,
     )
 
 
-def _unfinished() -> Select[Run]:
-    """Everybody's runs on devices and in the queue; the page shows others' without a name."""
-    states = [RunState.QUEUED, RunState.ASSIGNED, RunState.RUNNING]
-    order = (Run.position.is_(None), Run.position, Run.assigned_at, Run.queued_at, Run.id)
-    return select(Run).where(Run.state.in_(states)).options(joinedload(Run.owner)).order_by(*order)
+def address(cursor: Cursor) -> str:
+    """The page of the queue that begins there."""
+    return "/queue" if cursor == Cursor() else f"/queue?cursor={cursor}"
 
 
-def _line(run: Run, actor: User, is_known: bool) -> QueueLine:
-    asked = run.cancel_requested_at is not None
-    return QueueLine(
-        run=run,
-        is_known=is_known,
-        lab=gettext(lab_of(run).title),
-        fraction=progress_fraction(run),
-        may_cancel=is_known and not asked and can(actor, Action.CANCEL_RUN, run.owner_id),
+def next_session(session: Session, now: datetime) -> ClassSession | None:
+    """The lab session that begins next, if it is soon."""
+    coming = next(iter(sessions.upcoming(session, now)), None)
+    return coming if coming and coming.starts_at - now < ANNOUNCED else None
+
+
+def own_total(session: Session, actor: User, shown: Collection[Row]) -> int:
+    """How many of the actor's runs wait, those that are not shown included."""
+    if len(shown) < MOST_OWN:
+        return len(shown)
+    own = RunRow.owner_id == actor.id
+    return queries.count(session, own, RunRow.state == RunState.QUEUED)
+
+
+def summed(counted: Any) -> list[tuple[str, int]]:
+    """Names with their sums, the greatest first."""
+    totals = Counter[str]()
+    for name, runs in counted:
+        totals[name] += runs
+    return sorted(totals.items(), key=lambda each: (-each[1], each[0]))
+
+
+def device_lines(session: Session, live: Sequence[Row], now: datetime) -> list[DeviceLine]:
+    """Every device with what is taken of it."""
+    taken: Counter[str | None] = Counter(row.device for row in live)
+    used = Counter[str | None]()
+    for row in live:
+        used[row.device] += row.memory_bytes
+    return [
+        DeviceLine(
+            each, is_silent(each, now), taken[each.name], used[each.name], trouble(each, now)
+        )
+        for each in list_devices(session)
+    ]
+
+
+def trouble(device: Device, now: datetime) -> Mapping[str, Any] | None:
+    """One sentence on why a device takes no new runs now."""
+    if device.fault:
+        return device.fault
+    if device.state is not DeviceState.ACTIVE:
+        return _taken_out(device)
+    if is_silent(device, now):
+        return reason_of(N_("Its worker has not been heard of; runs go elsewhere."))
+    if not device.ready:
+        return reason_of(N_("Its worker is starting and takes runs soon."))
+    return None
+
+
+def _taken_out(device: Device) -> Mapping[str, Any]:
+    paused = device.state is DeviceState.PAUSED
+    if device.state_reason:
+        told = (
+            N_("Paused: takes no new runs, those on it go on. {why}")
+            if paused
+            else N_("Out of service: runs on it save and go back to the queue. {why}")
+        )
+        return reason_of(told, why=device.state_reason)
+    return reason_of(
+        N_("Paused: takes no new runs, those on it go on.")
+        if paused
+        else N_("Out of service: runs on it save and go back to the queue.")
     )
+
+
+def classes_in_session(session: Session, now: datetime) -> set[UUID]:
+    """The classes whose lab session goes on."""
+    return {each.classroom_id for each in sessions.current(session, now)}

@@ -1,0 +1,90 @@
+"""Runs of the queue as a page shows them: of somebody else's only what everybody may know."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from app.access import Action, can
+from app.i18n import gettext
+from app.models import RunState, User
+from app.queue.queries import Row
+from app.queue.spans import Span, expected_end, stored
+from labs import registry
+from labs.contract import LabError
+
+MOST_WHILE_RUNNING = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLine:
+    """One run. `run`, `name`, `owner` and `reason` are None where they are not to be known."""
+
+    is_known: bool
+    is_own: bool
+    run: UUID | None
+    name: str | None
+    owner: str | None
+    reason: Mapping[str, Any] | None
+    lab: str
+    state: RunState
+    position: int | None
+    start: Span | None
+    end: Span | None
+    since: datetime | None
+    device: str | None
+    fraction: float | None
+    is_boosted: bool
+    in_session: bool
+    makes_room: bool
+    may_cancel: bool
+    may_boost: bool
+
+
+def line_of(row: Row, actor: User, in_session: Collection[UUID]) -> QueueLine:
+    """What the actor sees of a run; `in_session` are the classes whose lab session goes on."""
+    may_cancel = row.is_known and not row.asked_to_stop
+    queued = row.state is RunState.QUEUED
+    return QueueLine(
+        is_known=row.is_known,
+        is_own=row.is_own,
+        run=row.run,
+        name=row.name,
+        owner=row.owner,
+        reason=row.reason,
+        lab=lab_title(row.lab),
+        state=row.state,
+        position=row.position if queued else None,
+        start=stored(row.expected_start) if queued else None,
+        end=_end(row),
+        since=row.started_at,
+        device=row.device,
+        fraction=_fraction(row),
+        is_boosted=row.boosted_at is not None,
+        in_session=row.classroom in in_session,
+        makes_room=row.state.is_live and row.preempt_requested_at is not None,
+        may_cancel=may_cancel and can(actor, Action.CANCEL_RUN, row.owner_id),
+        may_boost=row.is_known and queued and can(actor, Action.BOOST_RUN),
+    )
+
+
+def lab_title(slug: str) -> str:
+    """The name of a lab; of one that was removed since, its address."""
+    try:
+        return gettext(registry.get(slug).title)
+    except LabError:
+        return slug
+
+
+def _end(row: Row) -> Span | None:
+    if not row.state.is_live:
+        return None
+    return expected_end(row.assigned_at, row.seconds_low, row.seconds_high)
+
+
+def _fraction(row: Row) -> float | None:
+    """How far the current stage is; unknown until it says so."""
+    if row.state is not RunState.RUNNING or row.progress_total <= 0:
+        return None
+    return max(0.0, min(MOST_WHILE_RUNNING, row.progress_done / row.progress_total))

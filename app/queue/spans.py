@@ -1,0 +1,61 @@
+"""Stretches of time that are expected, not known: when a run starts, how long one still takes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app.i18n import gettext, number
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From the earliest to the latest instant of something expected."""
+
+    earliest: datetime
+    latest: datetime
+
+    def words(self, now: datetime) -> str:
+        """How far away it is: "in 4 to 9 min"; a script keeps it true on the page."""
+        low = max(0.0, (self.earliest - now).total_seconds())
+        high = max(0.0, (self.latest - now).total_seconds())
+        if high < 1:
+            return gettext("any moment now")
+        if roughly(low) == roughly(high):
+            return gettext("in about {time}").format(time=roughly(high))
+        return gettext("in {low} to {high}").format(low=roughly(low), high=roughly(high))
+
+    def left(self, now: datetime) -> str:
+        """How long something that goes on still takes."""
+        low = max(0.0, (self.earliest - now).total_seconds())
+        high = (self.latest - now).total_seconds()
+        if high < 0:
+            return gettext("longer than expected")
+        if roughly(low) == roughly(high):
+            return gettext("about {time} left").format(time=roughly(high))
+        return gettext("{low} to {high} left").format(low=roughly(low), high=roughly(high))
+
+
+def stored(expected: Mapping[str, str] | None) -> Span | None:
+    """The span of a stored expected start {"earliest", "latest"}."""
+    if not expected:
+        return None
+    earliest, latest = (datetime.fromisoformat(expected[key]) for key in ("earliest", "latest"))
+    return Span(earliest, latest)
+
+
+def expected_end(since: datetime | None, low: float | None, high: float | None) -> Span | None:
+    """When a run that started then should end, by its estimate in seconds."""
+    if since is None or low is None or high is None:
+        return None
+    return Span(since + timedelta(seconds=low), since + timedelta(seconds=high))
+
+
+def roughly(seconds: float) -> str:
+    """A length of time as people say it: seconds by tens, then minutes, then hours."""
+    if seconds < 90:
+        return gettext("%(count)s s") % {"count": number(round(seconds, -1))}
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return gettext("{minutes} min").format(minutes=minutes)
+    hours, minutes = divmod(minutes, 60)
+    return gettext("%(hours)s h %(minutes)s min") % {"hours": hours, "minutes": minutes}

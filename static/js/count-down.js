@@ -1,0 +1,42 @@
+// How far an expected stretch of time is away, kept true: "in 4 min to 9 min".
+const language = document.documentElement.lang
+const EVERY_MS = 5000
+const unit = name => new Intl.NumberFormat(language, { style: "unit", unit: name, unitDisplay: "short", maximumFractionDigits: 0 })
+const units = { second: unit("second"), minute: unit("minute"), hour: unit("hour") }
+
+// As the server says it: seconds by tens, then minutes, then hours.
+function roughly(seconds) {
+  if (seconds < 90) return units.second.format(Math.round(seconds / 10) * 10)
+  const minutes = Math.round(seconds / 60)
+  if (minutes < 90) return units.minute.format(minutes)
+  return `${units.hour.format(Math.floor(minutes / 60))} ${units.minute.format(minutes % 60)}`
+}
+
+class CountDown extends HTMLElement {
+  static observedAttributes = ["data-from", "data-to"]
+  #timer = null
+
+  connectedCallback() {
+    this.#tick()
+    this.#timer = setInterval(() => this.#tick(), EVERY_MS)
+  }
+
+  disconnectedCallback() { clearInterval(this.#timer) }
+
+  attributeChangedCallback() { if (this.isConnected) this.#tick() }
+
+  #tick() {
+    const text = this.#text()
+    if (text !== this.textContent) this.textContent = text
+  }
+
+  #text() {
+    const [from, to] = [this.dataset.from, this.dataset.to].map(time => (new Date(time) - Date.now()) / 1000)
+    if (to < 1) return this.dataset.soon
+    const [low, high] = [roughly(Math.max(0, from)), roughly(to)]
+    if (low === high) return this.dataset.about.replace("{time}", high)
+    return this.dataset.range.replace("{low}", low).replace("{high}", high)
+  }
+}
+
+customElements.define("count-down", CountDown)
