@@ -14,6 +14,7 @@ from app.forms import as_text
 from app.i18n import gettext
 from app.metrics.store import latest, read
 from app.models import Artifact, Attempt, Run, RunState, User
+from app.queue.waiting import WaitingCard, waiting_card
 from app.runs import queries
 from app.runs.causes import CAUSES, Explanation
 from app.runs.charts import Chart, charts_of, embedded, lines_of, points_of
@@ -65,7 +66,7 @@ class RunPage:
     seen: str
     may_cancel: bool
     may_release: bool
-    waiting_total: int
+    waiting: WaitingCard | None
 
 
 def run_page(session: Session, actor: User, run: Run) -> RunPage:
@@ -94,7 +95,7 @@ def run_page(session: Session, actor: User, run: Run) -> RunPage:
         seen=f"{frame.next_row}.{events[-1].seq if events else 0}.{log.end}",
         may_cancel=_may_cancel(actor, run),
         may_release=run.state is RunState.HELD and can(actor, Action.RELEASE_RUN, run.owner_id),
-        waiting_total=queries.count_waiting(session) if run.state is RunState.QUEUED else 0,
+        waiting=waiting_card(session, actor, run),
     )
 
 
