@@ -63,6 +63,14 @@ def update(session: Session, run_id: UUID, block: Block) -> None:
     )
 
 
+def reaches(session: Session, run_id: UUID, steps: Mapping[str, int]) -> bool:
+    """Whether any of these keys was logged before at this step or a later one."""
+    known = select(MetricLatest.key, MetricLatest.step).where(
+        MetricLatest.run_id == run_id, MetricLatest.key.in_(steps)
+    )
+    return any(step >= steps[key] for key, step in session.execute(known))
+
+
 def replace(
     session: Session, run_id: UUID, steps: Ints, columns: Mapping[str, tuple[Floats, Bools]]
 ) -> None:

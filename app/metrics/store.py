@@ -2,10 +2,11 @@
 
 Rows are numbered within the run across attempts and chunks (`first_row`), so a reader that
 has seen N rows asks for those from N on. Rows past the checkpoint that a later attempt
-resumed from are archived: they keep their numbers and are no longer read.
+resumed from, or that it says again, are archived: they keep their numbers and are no longer
+read. So of each key, each step is read once.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Any
@@ -55,8 +56,21 @@ class MetricFrame:
         return self.steps[present], values[present]
 
 
-def append(session: Session, run_id: UUID, attempt: int, rows: Sequence[MetricRow]) -> int:
+def append(
+    session: Session,
+    run_id: UUID,
+    attempt: int,
+    rows: Sequence[MetricRow],
+    written_by: int | None = None,
+) -> int:
     """Add rows as one chunk, in the transaction of the caller; returns the run's rows so far.
+
+    Where they say again what an earlier attempt had said, its points are archived from there on,
+    key by key: a run that starts over has one line, not two.
+
+    Args:
+        attempt: The one that owns the run.
+        written_by: An earlier one that wrote these rows and died before they were read.
 
     Raises:
         Conflict: If the run is in another attempt by now.
@@ -71,8 +85,11 @@ def append(session: Session, run_id: UUID, attempt: int, rows: Sequence[MetricRo
     if total is None:
         raise Conflict(N_("Attempt {attempt} no longer owns this run."), attempt=attempt)
     if rows:
+        writer = written_by or attempt
         block = from_rows(rows)
-        stored = _stored(run_id, total - len(rows), attempt, block)
+        if writer > 1:
+            _supersede(session, run_id, writer, block)
+        stored = _stored(run_id, total - len(rows), writer, block)
         session.execute(insert(MetricChunk), [stored])
         newest.update(session, run_id, block)
     return total
@@ -104,8 +121,7 @@ def rewind(session: Session, run_id: UUID, attempt: int, step: int) -> int:
         superseded = block.steps > step
         if superseded.any():
             _replace(session, run_id, [chunk], _split(run_id, chunk, block, superseded))
-    kept = read(session, run_id)
-    newest.replace(session, run_id, kept.steps, kept.columns)
+    _renew_latest(session, run_id)
     return total
 
 
@@ -122,6 +138,40 @@ def merge(session: Session, run_id: UUID) -> int:
         chunks = list(group)
         count += _merge_group(session, run_id, chunks, attempt, archived)
     return count
+
+
+def _supersede(session: Session, run_id: UUID, writer: int, block: Block) -> None:
+    """Archive what earlier attempts said at the first step of each of these keys, and later."""
+    firsts = {
+        key: int(block.steps[block.present[line]].min())
+        for line, key in enumerate(block.keys)
+        if block.present[line].any()
+    }
+    if not newest.reaches(session, run_id, firsts):
+        return
+    for chunk in _chunks(session, run_id):
+        if chunk.attempt < writer:
+            _archive_again(session, run_id, chunk, firsts)
+    _renew_latest(session, run_id)
+
+
+def _archive_again(session: Session, run_id: UUID, chunk: Any, firsts: Mapping[str, int]) -> None:
+    """Rows of which nothing stays are archived; of the others the values said again are left out."""
+    block = unpack(chunk.keys, chunk.rows, chunk.data)
+    limits = np.array([firsts.get(key, np.iinfo(np.int64).max) for key in block.keys])
+    again = block.present & (block.steps >= limits[:, None])
+    if not again.any():
+        return
+    archived = again.any(axis=0) & ~(block.present & ~again).any(axis=0)
+    left_out = again & ~archived
+    present, values = block.present & ~left_out, np.where(left_out, np.nan, block.values)
+    kept = Block(block.keys, block.steps, block.times, values, present)
+    _replace(session, run_id, [chunk], _split(run_id, chunk, kept, archived))
+
+
+def _renew_latest(session: Session, run_id: UUID) -> None:
+    kept = read(session, run_id)
+    newest.replace(session, run_id, kept.steps, kept.columns)
 
 
 def _merge_group(

@@ -107,6 +107,50 @@ def test_a_resumed_attempt_supersedes_the_rows_past_its_checkpoint(session: Sess
     assert store.latest(session, [run_id])[run_id]["train/loss"].step == 6
 
 
+def test_an_attempt_that_starts_over_supersedes_what_it_says_again(session: Session) -> None:
+    run_id = running(session, attempt=2)
+    store.append(session, run_id, 2, losses(range(10)), written_by=1)
+    store.append(session, run_id, 2, [MetricRow(0, 0.0, {"memory": 7.0})], written_by=1)
+    store.append(session, run_id, 2, losses([0, 1]))
+    frame = store.read(session, run_id)
+    assert frame.series("train/loss")[0].tolist() == [0, 1]
+    assert frame.series("memory")[1].tolist() == [7.0]
+    assert store.latest(session, [run_id])[run_id]["train/loss"].step == 1
+
+
+def test_only_the_keys_that_are_said_again_are_superseded(session: Session) -> None:
+    run_id = running(session, attempt=2)
+    both = [MetricRow(step, 0.0, {"a": 1.0, "b": 2.0}) for step in (4, 5)]
+    store.append(session, run_id, 2, both, written_by=1)
+    store.append(session, run_id, 2, [MetricRow(5, 0.0, {"b": 3.0})])
+    frame = store.read(session, run_id)
+    assert frame.series("a")[0].tolist() == [4, 5]
+    assert [each.tolist() for each in frame.series("b")] == [[4, 5], [2.0, 3.0]]
+
+
+lives = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=1, max_size=5)
+
+
+@given(lives, st.booleans())
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_each_step_of_a_key_is_read_once_whatever_attempts_said(
+    session: Session, given_lives: list[tuple[int, int]], merged: bool
+) -> None:
+    run_id = running(session, attempt=9)
+    expected: list[int] = []
+    for number, (first, count) in enumerate(given_lives, start=1):
+        steps = list(range(first, first + count))
+        for step in steps:
+            store.append(session, run_id, 9, losses([step]), written_by=number)
+        expected = [step for step in expected if not steps or step < first] + steps
+    if merged:
+        store.merge(session, run_id)
+    assert store.read(session, run_id).steps.tolist() == expected
+    session.rollback()
+
+
 def test_archived_rows_are_kept(session: Session) -> None:
     run_id = running(session)
     store.append(session, run_id, 1, losses(range(10)))
