@@ -1,4 +1,4 @@
-"""Datasets, the queue and the devices as JSON."""
+"""Datasets and the devices as JSON."""
 
 from typing import Annotated
 from uuid import UUID
@@ -7,11 +7,10 @@ from fastapi import APIRouter, File, UploadFile
 from starlette.responses import Response
 
 from app.api.reply import Json
-from app.api.shapes import dataset_json, device_json, run_line
+from app.api.shapes import dataset_json, device_json
 from app.datasets.queries import get_dataset, list_datasets
 from app.datasets.routes import add_upload
 from app.devices.queries import list_devices
-from app.models import RunState
 from app.runs import queries
 from app.security import Actor, Reader, Writer
 
@@ -38,20 +37,6 @@ def show_datasets(session: Reader, actor: Actor) -> Response:
 def show_dataset(session: Reader, actor: Actor, dataset_id: UUID) -> Response:
     dataset = get_dataset(session, actor, dataset_id)
     return Json({**dataset_json(dataset), "preview": dataset.verdict.get("preview", [])})
-
-
-@router.get("/queue")
-def show_queue(session: Reader, actor: Actor) -> Response:
-    """What the actor may see of what waits and runs, and how much waits in all."""
-    held, _cursor = queries.list_runs(session, actor, state=RunState.HELD)
-    return Json(
-        {
-            "waiting": [run_line(run) for run in queries.waiting(session, actor)],
-            "live": [run_line(run) for run in queries.live(session, actor)],
-            "held": [run_line(run) for run in held],
-            "waiting_total": queries.count_waiting(session),
-        }
-    )
 
 
 @router.get("/devices")

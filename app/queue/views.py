@@ -101,6 +101,12 @@ def next_session(session: Session, now: datetime) -> ClassSession | None:
     return coming if coming and coming.starts_at - now < ANNOUNCED else None
 
 
+def going_on_and_next(session: Session, now: datetime) -> list[ClassSession]:
+    """The lab sessions that go on, and the next one."""
+    coming = next_session(session, now)
+    return [*sessions.current(session, now), *([coming] if coming else [])]
+
+
 def own_total(session: Session, actor: User, shown: Collection[Row]) -> int:
     """How many of the actor's runs wait, those that are not shown included."""
     if len(shown) < MOST_OWN:

@@ -146,7 +146,7 @@ def take_snapshot(run_id: UUID) -> Snapshot:
     columns = (
         Run.state, Run.attempt, Run.cause, Run.metric_rows, Run.event_count, Run.stage,
         Run.progress_done, Run.progress_total, Run.progress_note, Run.position,
-        Run.expected_start, Run.reason,
+        Run.expected_start, Run.reason, Run.boosted_at,
     )  # fmt: skip
     with reading() as session:
         row = session.execute(select(*columns).where(Run.id == run_id)).one()
@@ -155,6 +155,7 @@ def take_snapshot(run_id: UUID) -> Snapshot:
         "position": row.position,
         "expected_start": row.expected_start,
         "reason": row.reason,
+        "boosted": row.boosted_at is not None,
     }
     progress = {
         "stage": row.stage,

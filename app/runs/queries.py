@@ -60,14 +60,6 @@ def list_runs(
     return page, str(page[-1].id) if len(runs) > limit else None
 
 
-def waiting(session: Session, actor: User) -> Sequence[Run]:
-    """Queued runs that the actor may see, in the order of their turns."""
-    statement = _listed(actor).where(Run.state == RunState.QUEUED)
-    # On both databases: without a position yet means last.
-    order = (Run.position.is_(None), Run.position, Run.queued_at, Run.id)
-    return session.scalars(statement.order_by(*order)).all()
-
-
 def live(session: Session, actor: User) -> Sequence[Run]:
     """Runs on devices that the actor may see, oldest first."""
     statement = _listed(actor).where(Run.state.in_([RunState.ASSIGNED, RunState.RUNNING]))

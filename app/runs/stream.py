@@ -3,8 +3,8 @@
 Events, each with JSON data and an id that resumes after it: `state`, `stage`, `rewind`
 (points past `step` are superseded), `table`, `samples`, `heatmap`, `artifact`, `points`
 ({"series": {key: {"steps", "values"}}}), `log` ({"offset", "skipped", "text"}), `progress`
-({"stage", "done", "total", "note"}), `queue` ({"position", "expected_start", "reason"}),
-and at last `end` ({"state", "cause"}).
+({"stage", "done", "total", "note"}), `queue` ({"position", "expected_start", "reason",
+"boosted"}), and at last `end` ({"state", "cause"}).
 """
 
 import asyncio

@@ -1,0 +1,142 @@
+"""The queue as JSON: what waits and runs, how full the devices are, everybody's turns."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from sqlalchemy.orm import Session
+from starlette.responses import Response
+
+from app import clock
+from app.api.reply import Json, told
+from app.api.shapes import run_line
+from app.models import ClassSession, Run, RunState, User
+from app.queue import queries as lines
+from app.queue.spans import Span, expected_end
+from app.queue.views import (
+    DeviceLine,
+    classes_in_session,
+    device_lines,
+    going_on_and_next,
+    summed,
+)
+from app.runs import queries
+from app.security import Actor, Reader
+
+router = APIRouter(prefix="/queue")
+Shape = dict[str, Any]
+Limit = Annotated[int, Query(ge=1, le=queries.LARGEST_PAGE)]
+
+
+@router.get("")
+def show_queue(
+    session: Reader, actor: Actor, cursor: str | None = None, limit: Limit = 50
+) -> Response:
+    """What the actor may see of what waits and runs, and how much waits in all.
+
+    `waiting` is a page in the order of turns; `next_cursor` asks for the one after it.
+    """
+    now = clock.now()
+    waiting, following = lines.waiting(session, actor, lines.parse_cursor(cursor), limit)
+    held, _ = queries.list_runs(session, actor, state=RunState.HELD)
+    return Json(
+        {
+            "waiting": [_waiting(run) for run in waiting],
+            "next_cursor": following and str(following),
+            "live": [_live(run) for run in queries.live(session, actor)],
+            "held": [run_line(run) for run in held],
+            **_counts(session),
+            "sessions": [_session(each, now) for each in going_on_and_next(session, now)],
+            "devices": _devices(session, actor, now),
+            "links": {"line": "/api/v1/queue/line"},
+        }
+    )
+
+
+@router.get("/line")
+def show_line(
+    session: Reader, actor: Actor, cursor: str | None = None, limit: Limit = 50
+) -> Response:
+    """Everybody's waiting runs in the order of their turns; others' without name, id and reason."""
+    found, following = lines.line(session, actor, lines.parse_cursor(cursor), limit)
+    in_session = classes_in_session(session, clock.now())
+    return Json(
+        {
+            "line": [_line(row, row.classroom in in_session) for row in found],
+            "next_cursor": following and str(following),
+            "waiting_total": lines.count(session, Run.state == RunState.QUEUED),
+        }
+    )
+
+
+def _waiting(run: Run) -> Shape:
+    return {**run_line(run), "boosted": run.boosted_at is not None}
+
+
+def _live(run: Run) -> Shape:
+    end = expected_end(run.assigned_at, run.seconds_low, run.seconds_high)
+    return {**run_line(run), "expected_end": _span(end)}
+
+
+def _span(span: Span | None) -> Shape | None:
+    return {"earliest": span.earliest, "latest": span.latest} if span else None
+
+
+def _counts(session: Session) -> Shape:
+    kinds = lines.waiting_by_kind(session)
+    return {
+        "waiting_total": sum(runs for _, _, runs in kinds),
+        "waiting_by_lab": dict(summed((lab, runs) for lab, _, runs in kinds)),
+        "waiting_by_class": dict(summed((name, runs) for _, name, runs in kinds if name)),
+    }
+
+
+def _session(each: ClassSession, now: datetime) -> Shape:
+    return {
+        "class": each.classroom.name,
+        "starts_at": each.starts_at,
+        "ends_at": each.ends_at,
+        "goes_on": each.starts_at <= now,
+    }
+
+
+def _devices(session: Session, actor: User, now: datetime) -> list[Shape]:
+    live: Sequence[lines.Row] = lines.live(session, actor)
+    return [_device(each) for each in device_lines(session, live, now)]
+
+
+def _device(line: DeviceLine) -> Shape:
+    return {
+        "name": line.device.name,
+        "state": line.device.state,
+        "slots": line.device.slots,
+        "slots_taken": line.taken,
+        "memory_bytes": line.device.memory_bytes,
+        "memory_reserved_bytes": line.used_bytes,
+        "trouble": told(dict(line.trouble)) if line.trouble else None,
+    }
+
+
+def _line(row: lines.Row, in_session: bool) -> Shape:
+    return {
+        "position": row.position,
+        "yours": row.is_own,
+        "run": _known(row.run, row.name, row.owner) if row.run else None,
+        "lab": row.lab,
+        "boosted": row.boosted_at is not None,
+        "in_session": in_session,
+        "queued_at": row.queued_at,
+        "expected_start": row.expected_start,
+        "reason": told(_dict(row.reason)),
+    }
+
+
+def _known(run: UUID, name: str | None, owner: str | None) -> Shape:
+    links = {"self": f"/api/v1/runs/{run}", "page": f"/runs/{run}"}
+    return {"id": run, "name": name, "owner": owner, "links": links}
+
+
+def _dict(reason: Mapping[str, Any] | None) -> Shape | None:
+    return dict(reason) if reason else None
