@@ -161,3 +161,12 @@ class TrainingParams(Params):
     def bits_per_weight(self, facts: ModelFacts) -> float:
         """How the frozen or trained base weights lie in memory."""
         return 32.0 if self.precision == "fp32" else 16.0
+
+    def kept_beside(self, facts: ModelFacts) -> tuple[float, float]:
+        """Numbers that a lab's own parts keep for the backward pass, beside the model's.
+
+        Returns:
+            How many for each token of a batch, in all layers together, and how many whatever
+            the batch.
+        """
+        return 0.0, 0.0

@@ -19,6 +19,8 @@ BITS = {"nf4": 4.0, "int8": 8.0}
 NF4_BLOCK = 64
 NF4_SCALE_BITS = 32 / NF4_BLOCK
 NF4_DOUBLE_SCALE_BITS = 8 / NF4_BLOCK + 32 / (NF4_BLOCK * 256)
+# DoRA computes the length of W + s·BA at each step and keeps about so many copies of a matrix.
+DORA_MATRICES = 1.5
 
 
 class LoraParams(TrainingParams):
@@ -125,6 +127,17 @@ class LoraParams(TrainingParams):
             matrix.count * (self.rank * (matrix.inputs + matrix.outputs) + lengths * matrix.outputs)
             for matrix in self.targets(facts).values()
         )
+
+    def kept_beside(self, facts: ModelFacts) -> tuple[float, float]:
+        """A keeps r numbers; dropout its input and mask; DoRA both outputs, and its matrices."""
+        found = self.targets(facts).values()
+        token = sum(m.count * self.rank for m in found)
+        if self.dropout:
+            token += sum(m.count * 2 * m.inputs for m in found)
+        if self.variant != "dora":
+            return token, 0.0
+        token += sum(m.count * 2 * m.outputs for m in found)
+        return token, DORA_MATRICES * sum(m.count * m.inputs * m.outputs for m in found)
 
     def bits_per_weight(self, facts: ModelFacts) -> float:
         """Average over all weights: embeddings and norms are never quantized."""
