@@ -17,6 +17,8 @@ from app.runs.views import CancelPage, run_page
 from app.security import Actor, Reader, Writer, own_path
 
 router = APIRouter()
+# Where a form asks to return to; the run's own page without it.
+Next = Annotated[str, Form()]
 
 
 @router.get("/runs")
@@ -44,16 +46,14 @@ def confirm_cancel(request: Request, session: Reader, actor: Actor, run_id: UUID
 
 
 @router.post("/runs/{run_id}/cancellation")
-def cancel(session: Writer, actor: Actor, run_id: UUID) -> Response:
+def cancel(session: Writer, actor: Actor, run_id: UUID, next: Next = "") -> Response:
     lifecycle.request_cancel(session, run_id, actor)
     after_commit(session, fill_devices)
-    return RedirectResponse(f"/runs/{run_id}", 303)
+    return RedirectResponse(own_path(next or f"/runs/{run_id}"), 303)
 
 
 @router.post("/runs/{run_id}/release")
-def release(
-    session: Writer, actor: Actor, run_id: UUID, next: Annotated[str, Form()] = ""
-) -> Response:
+def release(session: Writer, actor: Actor, run_id: UUID, next: Next = "") -> Response:
     lifecycle.release_held(session, run_id, actor)
     after_commit(session, fill_devices)
     return RedirectResponse(own_path(next or f"/runs/{run_id}"), 303)
