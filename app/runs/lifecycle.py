@@ -5,12 +5,10 @@ Of two racing callers exactly one finds its guard true. Whoever comes late learn
 event in the same transaction, so that pages see every step in order.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, null, update
+from sqlalchemy import func, null, select, update
 from sqlalchemy.orm import Session
 
 from app import clock
@@ -19,32 +17,19 @@ from app.audit.record import record
 from app.errors import Conflict
 from app.i18n import N_
 from app.models import Attempt, Run, RunState, User
-from app.runs.attempts import close_attempt, failed_alike, open_attempt
+from app.runs.attempts import close_attempt, failed_alike, forgive, open_attempt
 from app.runs.journal import append_events as append_events
-from app.runs.journal import insert_events, state_payload
+from app.runs.journal import state_payload
 from app.runs.queries import get_run
 from app.runs.reasons import reason_of
+from app.runs.transitions import IllegalTransition as IllegalTransition
+from app.runs.transitions import StaleAttempt as StaleAttempt
+from app.runs.transitions import Wishes as Wishes
+from app.runs.transitions import fence, move, owned_by
 from labs.contract import Cause
 
 Json = dict[str, Any]
-Guard = Sequence[ColumnElement[bool]]
 SAME_CAUSE_LIMIT = 3
-
-
-class IllegalTransition(Conflict):
-    """The run is not, or no longer, in a state from which this change is possible."""
-
-
-class StaleAttempt(Conflict):
-    """The attempt that writes is over; another one, or none, owns the run now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """What people have asked of a running run."""
-
-    cancel: bool
-    preempt: bool
 
 
 def insert_queued(session: Session, run: Run) -> None:
@@ -59,7 +44,7 @@ def insert_queued(session: Session, run: Run) -> None:
 def assign(session: Session, run_id: UUID, device: str, reason: Json) -> int:
     """Give a waiting run to a device, as a new attempt; returns the attempt's number."""
     now = clock.now()
-    run = _move(
+    run = move(
         session,
         run_id,
         RunState.ASSIGNED,
@@ -79,7 +64,7 @@ def claim(session: Session, run_id: UUID, attempt: int, device: str) -> Run:
     """Start an assigned run on its device; exactly one caller succeeds for each attempt."""
     now = clock.now()
     guard = [Run.state == RunState.ASSIGNED, Run.attempt == attempt, Run.device == device]
-    run = _move(
+    run = move(
         session,
         run_id,
         RunState.RUNNING,
@@ -108,7 +93,7 @@ def renew(session: Session, run_id: UUID, attempt: int, **changes: Any) -> Wishe
         StaleAttempt: If the run is over, waits again, or is in a later attempt.
     """
     guard = [Run.attempt == attempt, Run.state == RunState.RUNNING]
-    wishes = _fence(session, run_id, attempt, guard, **changes)
+    wishes = fence(session, run_id, attempt, guard, **changes)
     session.execute(
         update(Attempt)
         .where(Attempt.run_id == run_id, Attempt.number == attempt)
@@ -128,11 +113,11 @@ def finish(
 ) -> None:
     """End a run for good, under the attempt that carried it out."""
     assert outcome.is_over, f"{outcome} is not an end"
-    _move(
+    move(
         session,
         run_id,
         outcome,
-        _owned_by(attempt),
+        owned_by(attempt),
         StaleAttempt,
         cause=cause,
         reason=reason or null(),
@@ -146,37 +131,10 @@ def requeue(
 ) -> RunState:
     """Give a run back to the queue, at its old place, to resume in a new attempt.
 
-    A run that somebody asked to cancel is cancelled instead; one that ended the same way
-    three times is held for a person to look at. Returns the state it is in now.
+    A run that somebody asked to cancel is cancelled instead; one that fails in the same way
+    again and again is held for a person to look at. Returns the state it is in now.
     """
-    now = clock.now()
-    asked = _fence(session, run_id, attempt, _owned_by(attempt)).cancel
-    close_attempt(session, run_id, attempt, "requeued", cause, reason)
-    guard = _owned_by(attempt)
-    if asked:
-        _move(
-            session, run_id, RunState.CANCELLED, guard, StaleAttempt,
-            cause=Cause.CANCELLED, reason=null(), finished_at=now,
-        )  # fmt: skip
-        return RunState.CANCELLED
-    if failed_alike(session, run_id, cause) >= SAME_CAUSE_LIMIT:
-        held = reason_of(
-            N_(
-                "Stopped {count} times in the same way ({cause}). Somebody must look before it runs again."
-            ),
-            count=SAME_CAUSE_LIMIT,
-            cause=cause.value,
-        )
-        _move(
-            session, run_id, RunState.HELD, guard, StaleAttempt,
-            cause=Cause.REPEATED_FAILURE, reason=held, device=None,
-        )  # fmt: skip
-        return RunState.HELD
-    _move(
-        session, run_id, RunState.QUEUED, guard, StaleAttempt,
-        device=None, cause=cause, reason=reason or null(), preempt_requested_at=None,
-    )  # fmt: skip
-    return RunState.QUEUED
+    return _give_back(session, run_id, attempt, RunState.QUEUED, cause, reason)
 
 
 def hold(
@@ -184,29 +142,16 @@ def hold(
 ) -> RunState:
     """Stop a live run until what it needs is there again, such as disk space.
 
-    A run that somebody asked to cancel is cancelled instead. Returns the state it is in now.
+    What `requeue` says of other ends holds here too. Returns the state it is in now.
     """
-    asked = _fence(session, run_id, attempt, _owned_by(attempt)).cancel
-    close_attempt(session, run_id, attempt, "held", cause, reason)
-    guard = _owned_by(attempt)
-    if asked:
-        _move(
-            session, run_id, RunState.CANCELLED, guard, StaleAttempt,
-            cause=Cause.CANCELLED, reason=null(), finished_at=clock.now(),
-        )  # fmt: skip
-        return RunState.CANCELLED
-    _move(
-        session, run_id, RunState.HELD, guard, StaleAttempt,
-        cause=cause, reason=reason or null(), device=None, preempt_requested_at=None,
-    )  # fmt: skip
-    return RunState.HELD
+    return _give_back(session, run_id, attempt, RunState.HELD, cause, reason)
 
 
 def resume_held(session: Session, run_id: UUID, cause: Cause) -> bool:
     """Queue a run again that was held for this cause, once the cause is gone; False if it moved on."""
     guard = [Run.state == RunState.HELD, Run.cause == cause]
     try:
-        _move(session, run_id, RunState.QUEUED, guard, device=None, cause=None, reason=null())
+        move(session, run_id, RunState.QUEUED, guard, device=None, cause=None, reason=null())
     except IllegalTransition:
         return False
     return True
@@ -249,7 +194,7 @@ def set_boost(session: Session, run_id: UUID, actor: User, boosted: bool) -> Non
 def take_result(session: Session, run_id: UUID, source_id: UUID) -> None:
     """End a waiting run with the result of a finished one of the same work."""
     now = clock.now()
-    _move(
+    move(
         session, run_id, RunState.SUCCEEDED, [Run.state == RunState.QUEUED],
         same_as_id=source_id, cause=None, reason=null(), position=None, expected_start=None,
         started_at=now, finished_at=now,
@@ -269,6 +214,8 @@ def request_cancel(session: Session, run_id: UUID, actor: User) -> RunState:
     if actor.id != run.owner_id:
         record(session, actor, "cancel_run", str(run_id), owner=str(run.owner_id))
     asked: Json = {"cancel_requested_at": clock.now(), "cancel_requested_by_id": actor.id}
+    # Between the two tries below it must not slip from one state to the other.
+    session.execute(select(Run.id).where(Run.id == run_id).with_for_update())
     if _cancel_unstarted(session, run_id, asked):
         return RunState.CANCELLED
     found = session.scalar(
@@ -283,59 +230,55 @@ def request_cancel(session: Session, run_id: UUID, actor: User) -> RunState:
 
 
 def release_held(session: Session, run_id: UUID, actor: User) -> None:
-    """Let a held run try again, at its old place in the queue."""
+    """Let a held run try again, at its old place in the queue; how it failed so far is forgiven."""
     run = get_run(session, actor, run_id)
     require(actor, Action.RELEASE_RUN, run.owner_id)
-    _move(
+    moved = move(
         session, run_id, RunState.QUEUED, [Run.state == RunState.HELD],
         device=None, cause=None, reason=null(),
     )  # fmt: skip
+    forgive(session, run_id, moved.attempt)
     record(session, actor, "release_run", str(run_id), owner=str(run.owner_id))
 
 
-def _move(
+def _give_back(
     session: Session,
     run_id: UUID,
+    attempt: int,
     target: RunState,
-    guard: Guard,
-    refusal: type[Conflict] = IllegalTransition,
-    **changes: Any,
-) -> Run:
-    statement = (
-        update(Run)
-        .where(Run.id == run_id, *guard)
-        .values(state=target, event_count=Run.event_count + 1, **changes)
-        .returning(Run)
-        .execution_options(populate_existing=True, synchronize_session=False)
+    cause: Cause,
+    reason: Json | None,
+) -> RunState:
+    """End an attempt but not its run, unless somebody asked for that or it only fails."""
+    asked = fence(session, run_id, attempt, owned_by(attempt)).cancel
+    outcome = "requeued" if target is RunState.QUEUED else target.value
+    close_attempt(session, run_id, attempt, outcome, cause, reason)
+    told: Json = {"device": None, "cause": cause, "reason": reason or null()}
+    if asked:
+        target = RunState.CANCELLED
+        told = {"cause": Cause.CANCELLED, "reason": null(), "finished_at": clock.now()}
+    elif failed_alike(session, run_id, cause) >= SAME_CAUSE_LIMIT:
+        target = RunState.HELD
+        told |= {"cause": Cause.REPEATED_FAILURE, "reason": _repeated(cause)}
+    guard = owned_by(attempt)
+    move(session, run_id, target, guard, StaleAttempt, preempt_requested_at=None, **told)
+    return target
+
+
+def _repeated(cause: Cause) -> Json:
+    return reason_of(
+        N_(
+            "Stopped {count} times in the same way ({cause}). Somebody must look before it runs again."
+        ),
+        count=SAME_CAUSE_LIMIT,
+        cause=cause.value,
     )
-    run = session.scalar(statement)
-    if run is None:
-        raise refusal(N_("This run can no longer become {state}."), state=target.value)
-    insert_events(session, run_id, run.attempt, run.event_count, [("state", state_payload(run))])
-    return run
-
-
-def _fence(session: Session, run_id: UUID, attempt: int, guard: Guard, **changes: Any) -> Wishes:
-    row = session.execute(
-        update(Run)
-        .where(Run.id == run_id, *guard)
-        .values(changes or {"attempt": attempt})
-        .returning(Run.cancel_requested_at, Run.preempt_requested_at)
-        .execution_options(synchronize_session=False)
-    ).one_or_none()
-    if row is None:
-        raise StaleAttempt("Attempt {attempt} no longer owns this run.", attempt=attempt)
-    return Wishes(cancel=row[0] is not None, preempt=row[1] is not None)
-
-
-def _owned_by(attempt: int) -> Guard:
-    return [Run.attempt == attempt, Run.state.in_([RunState.ASSIGNED, RunState.RUNNING])]
 
 
 def _cancel_unstarted(session: Session, run_id: UUID, asked: Json) -> bool:
     waiting = [RunState.QUEUED, RunState.ASSIGNED, RunState.HELD]
     try:
-        run = _move(
+        run = move(
             session, run_id, RunState.CANCELLED, [Run.state.in_(waiting)],
             cause=Cause.CANCELLED, reason=null(), position=None, expected_start=None,
             finished_at=clock.now(), **asked,

@@ -133,25 +133,6 @@ def test_a_renewal_notes_progress_and_proves_life(session: Session) -> None:
     assert attempt_of(session, run).heartbeat == before + 1
 
 
-def test_what_ends_three_times_alike_is_held(session: Session) -> None:
-    run = make_run(session)
-    for number in (1, 2, 3):
-        lifecycle.assign(session, run.id, "cpu", WHY)
-        lifecycle.claim(session, run.id, number, "cpu")
-        state = lifecycle.requeue(session, run.id, number, Cause.KILLED)
-    assert state is RunState.HELD
-    session.refresh(run)
-    assert run.cause == Cause.REPEATED_FAILURE
-
-
-def test_giving_way_is_never_held_against_a_run(session: Session) -> None:
-    run = make_run(session)
-    for number in range(1, 6):
-        lifecycle.assign(session, run.id, "cpu", WHY)
-        lifecycle.claim(session, run.id, number, "cpu")
-        assert lifecycle.requeue(session, run.id, number, Cause.DRAINED) is RunState.QUEUED
-
-
 def test_a_run_nobody_claimed_is_not_blamed(session: Session) -> None:
     run = make_run(session)
     for number in range(1, 6):
