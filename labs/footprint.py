@@ -60,9 +60,10 @@ def training_parts(
     share = lengths.answers if lengths else ANSWERS
     parts = {
         "weights": weight_bytes(facts, params.bits_per_weight(facts)),
-        "adapters": beside * TRAINED_BYTES + trained * BEST_BYTES[device],
+        "adapters": beside * TRAINED_BYTES,
         "gradients": trained * GRADIENT_BYTES,
         "optimizer": trained * MOMENT_BYTES,
+        "best": trained * BEST_BYTES[device],
         "activations": _activation_bytes(facts, params, tokens, longest),
         "logits": _logit_bytes(facts, params, tokens, share),
         "library": LIBRARY_BYTES[device],
