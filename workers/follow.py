@@ -4,9 +4,11 @@ The offset up to which the file has been read is committed together with what wa
 a crash at any moment neither loses a line nor takes one twice.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from mmap import PROT_READ, mmap
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -26,6 +28,7 @@ from workers.events import body, metric_row, parse
 
 Json = dict[str, Any]
 FILE = "events.jsonl"
+WRITER = re.compile(rb'^\{"kind": ?"\w+", ?"attempt": ?(\d{1,9})', re.MULTILINE)
 READ_BYTES = 4 << 20
 # A line beyond this is no event of ours; it is passed over.
 LONGEST_LINE = 16 << 20
@@ -42,6 +45,7 @@ class Batch:
     events: Sequence[Json]
     offset: int
     unreadable: int = 0
+    writer: int = 0  # the highest attempt that has written up to this offset
 
 
 class Follower:
@@ -49,6 +53,7 @@ class Follower:
 
     Lines before `boundary` were there when this attempt began and belong to earlier ones;
     after it, a line with another attempt's number comes from a process that should be dead.
+    So does one of an attempt after which a later one has already written.
     """
 
     def __init__(self, run_id: UUID, attempt: int, run_dir: Path, offset: int) -> None:
@@ -60,21 +65,24 @@ class Follower:
         self.end: Json | None = None
         self._path = run_dir / FILE
         self.boundary = self._path.stat().st_size if self._path.exists() else 0
+        self._writer = self._writer_so_far()
 
     def read(self) -> Batch:
         """The whole lines after the offset, up to some megabytes; a torn end waits."""
         content = self._content()
         whole = content.rfind(b"\n") + 1
         if not whole and len(content) >= LONGEST_LINE:
-            return Batch([], self.offset + len(content), unreadable=1)
-        events, unreadable, at = [], 0, self.offset
+            return Batch([], self.offset + len(content), 1, self._writer)
+        events, unreadable, at, writer = [], 0, self.offset, self._writer
         for line in content[:whole].splitlines(keepends=True):
             event = parse(line)
-            if event is not None and self._counts(event, at):
-                events.append(event)
+            if event is not None and writer <= event["attempt"] <= self.attempt:
+                writer = event["attempt"]
+                if self._counts(event, at):
+                    events.append(event)
             unreadable += event is None and bool(line.strip())
             at += len(line)
-        return Batch(events, at, unreadable)
+        return Batch(events, at, unreadable, writer)
 
     def take(self, session: Session, batch: Batch) -> lifecycle.Wishes:
         """Write a batch down and renew the lease.
@@ -87,7 +95,7 @@ class Follower:
         own = [event for event in batch.events if event["attempt"] == self.attempt]
         wishes = lifecycle.renew(session, self.run_id, self.attempt, **run_changes(own))
         told: list[tuple[str, Json]] = []
-        for part in _cut_at_rewinds(batch.events):
+        for part in _cut(batch.events):
             told += self._write(session, part)
         if batch.unreadable:
             told.append(("log", _unreadable(batch)))
@@ -98,7 +106,7 @@ class Follower:
 
     def committed(self, batch: Batch) -> None:
         """The batch is in the database for good."""
-        self.offset = batch.offset
+        self.offset, self._writer = batch.offset, batch.writer
         for event in batch.events:
             if event["kind"] == "metrics":
                 self.step = event["step"]
@@ -118,6 +126,14 @@ class Follower:
                 content += more
         return content
 
+    def _writer_so_far(self) -> int:
+        length = min(self.offset, self.boundary)
+        if self.attempt == 1 or not length:
+            return 0
+        with self._path.open("rb") as file, mmap(file.fileno(), length, prot=PROT_READ) as before:
+            numbers = {int(found[1]) for found in WRITER.finditer(before)}
+        return max((number for number in numbers if number <= self.attempt), default=0)
+
     def _counts(self, event: Json, at: int) -> bool:
         inherited = at < self.boundary and event["kind"] in HERITABLE
         return inherited or event["attempt"] == self.attempt
@@ -130,7 +146,7 @@ class Follower:
             yield "resumed", {"step": step, "row": row}
         rows = [metric_row(event) for event in part if event["kind"] == "metrics"]
         if rows:
-            store.append(session, self.run_id, self.attempt, rows)
+            store.append(session, self.run_id, self.attempt, rows, part[0]["attempt"])
         for event in part:
             if event["kind"] == "artifact" and self._publish(session, event):
                 yield "artifact", body(event)
@@ -187,11 +203,11 @@ def run_changes(events: Sequence[Json]) -> Json:
     return changes
 
 
-def _cut_at_rewinds(events: Sequence[Json]) -> Iterator[list[Json]]:
-    """Rows before a rewind and rows after it must not come into one chunk."""
+def _cut(events: Sequence[Json]) -> Iterator[list[Json]]:
+    """Rows before and after a rewind, or of two attempts, must not come into one chunk."""
     part: list[Json] = []
     for event in events:
-        if event["kind"] == "resumed":
+        if event["kind"] == "resumed" or (part and part[0]["attempt"] != event["attempt"]):
             yield part
             part = []
         part.append(event)

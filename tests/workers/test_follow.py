@@ -154,6 +154,33 @@ def test_what_a_dead_attempt_wrote_unread_is_not_lost(log: Log) -> None:
     assert log.told() == ["resumed"]
 
 
+def test_an_attempt_that_starts_over_leaves_one_line(log: Log) -> None:
+    log.points(1, 2, 3)
+    log.follow()
+    lifecycle.requeue(log.session, log.run.id, 1, Cause.LOST_WORKER)
+    log.start_attempt()
+    log.points(1, 2)
+    log.follow()
+    assert log.steps() == [1, 2]
+
+
+@pytest.mark.parametrize("read_before", [True, False])
+def test_nobody_inherits_what_a_zombie_wrote(log: Log, read_before: bool) -> None:
+    log.points(1, 2)
+    log.follow()
+    lifecycle.requeue(log.session, log.run.id, 1, Cause.LOST_WORKER)
+    log.start_attempt()
+    log.write("resumed", step=2)
+    log.points(3, 4)
+    if read_before:
+        log.follow()
+    log.points(3, 4, 5, attempt=1)  # attempt 1 lives on, and attempt 2 dies before it reads that
+    lifecycle.requeue(log.session, log.run.id, 2, Cause.LOST_WORKER)
+    log.start_attempt()
+    log.follow()
+    assert log.steps() == [1, 2, 3, 4]
+
+
 def test_the_follower_of_an_old_attempt_is_refused(log: Log) -> None:
     log.points(1)
     old = log.follower
