@@ -1,22 +1,34 @@
-"""What a choice is made of: runs that wait, devices that take runs, and the runs on them."""
+"""What a choice is made of: runs that wait, devices, the runs on them, and the rules.
+
+Ten thousand runs may wait, so a waiting run is a plain tuple.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
+Range = tuple[float, float]
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A run in the queue. `seconds` is its expected duration as a range, if known."""
+
+class Waiting(NamedTuple):
+    """A run in the queue.
+
+    Attributes:
+        seconds: How long it is expected to take, as a range, if known.
+        boosted: Whether an instructor moved it up.
+        back_since: When it came back to the queue, for one that has run before.
+    """
 
     run: UUID
     owner: UUID
     queued_at: datetime
     memory_bytes: int
-    seconds: tuple[float, float] | None = None
+    seconds: Range | None = None
     classroom: UUID | None = None
     boosted: bool = False
+    back_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +39,8 @@ class Live:
         ends: When it is expected to end, as a range, if known.
         since: When its present attempt was given to the device.
         is_asked: Whether it was asked already to save and make room.
+        queued_at: Its old place in the queue, where it would return to.
+        boosted: Whether an instructor moved it up.
     """
 
     run: UUID
@@ -36,6 +50,15 @@ class Live:
     classroom: UUID | None = None
     since: datetime | None = None
     is_asked: bool = False
+    queued_at: datetime | None = None
+    boosted: bool = False
+
+
+class LabSession(NamedTuple):
+    """A lab hour of a class: how long a run may stay when another of the class waits."""
+
+    time_slice: timedelta
+    ends_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,58 +66,37 @@ class Rules:
     """What people decided about turns.
 
     Attributes:
-        sessions: The classes whose lab session goes on now, each with its time slice.
+        sessions: The classes whose lab session goes on now.
         time_slice: After so long a run makes room for others who have waited as long.
-        running_per_person: The most runs on devices at a time of each person with a limit.
-        running_per_class: The same of each class with a limit.
+        running_per_person: The most runs on devices at a time of one person, by the class
+            that the runs count for (None: for no class). A class without a limit is absent.
+        running_per_class: The most runs on devices at a time of a class as a whole.
     """
 
-    sessions: Mapping[UUID, timedelta] = field(default_factory=dict)
+    sessions: Mapping[UUID, LabSession] = field(default_factory=dict)
     time_slice: timedelta = timedelta(minutes=20)
-    running_per_person: Mapping[UUID, int] = field(default_factory=dict)
+    running_per_person: Mapping[UUID | None, int] = field(default_factory=dict)
     running_per_class: Mapping[UUID, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A device that takes runs, and what is on it."""
+    """A device and what is on it.
+
+    Attributes:
+        pool: Devices of one pool share the memory of their host; None shares with nobody.
+        is_open: Whether runs may be given to it now. What is on a closed device still counts.
+    """
 
     name: str
     kind: str
     memory_bytes: int
     slots: int
     runs: tuple[Live, ...] = ()
+    pool: str | None = None
+    is_open: bool = True
 
 
-@dataclass(slots=True)
-class Room:
-    """A place while it is being filled."""
-
-    place: Place
-    used_slots: int
-    used_bytes: int
-    kept_for: UUID | None = None
-
-    @property
-    def free_slots(self) -> int:
-        return self.place.slots - self.used_slots
-
-    @property
-    def free_bytes(self) -> int:
-        return self.place.memory_bytes - self.used_bytes
-
-    def fits(self, run: Waiting) -> bool:
-        kept = self.kept_for is not None and self.kept_for != run.run
-        return not kept and self.free_slots > 0 and run.memory_bytes <= self.free_bytes
-
-    def could_ever_fit(self, run: Waiting) -> bool:
-        return run.memory_bytes <= self.place.memory_bytes
-
-    def take(self, run: Waiting) -> None:
-        self.used_slots += 1
-        self.used_bytes += run.memory_bytes
-
-
-def room_of(place: Place) -> Room:
-    """The place as it is now."""
-    return Room(place, len(place.runs), sum(run.memory_bytes for run in place.runs))
+def patient_since(run: Waiting) -> datetime:
+    """Since when it waits this time; its place in the queue may be older."""
+    return run.back_since or run.queued_at

@@ -1,24 +1,29 @@
-"""Who goes next, and why. Pure: everything it needs is an argument, its effect is a value.
+"""Who goes where now. Pure: everything it needs is an argument, its effect is a value.
 
-Order: everybody's first run before anybody's second; then whoever has used the devices
-least lately, where waiting counts more and more; then age. A run is placed where it fits.
+Runs are placed in the order of their turns, each where it fits; smaller ones pass by a
+large one that does not fit. Once that one has waited long, a device is kept for it, and
+only runs that end before it could start may still go there (EASY backfill: Lifka, 1995,
+"The ANL/IBM SP Scheduling System").
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
 from app.i18n import N_
-from app.runs.expectation import expected_starts
-from app.runs.places import Place, Room, Waiting, room_of
+from app.runs import explanation
+from app.runs.allowance import Allowance
+from app.runs.explanation import Explanation
+from app.runs.places import Live, Place, Rules, Waiting, patient_since
 from app.runs.reasons import gibibytes, reason_of
+from app.runs.rooms import Room, rooms_of
+from app.runs.turns import Line
 
 Json = dict[str, Any]
-# Ten seconds of waiting weigh as one second of device time used by somebody else.
-AGE_WEIGHT = 0.1
 # So long may others pass by a run that does not fit anywhere now; then a device is kept for it.
 PATIENCE = timedelta(minutes=2)
 
@@ -32,21 +37,34 @@ class Assignment:
     reason: Json
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """Why a run still waits: its place in line, one sentence, and when it may start."""
-
-    position: int
-    reason: Json
-    expected_start: tuple[datetime, datetime] | None
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
-    """What `choose` decided for every waiting run."""
+    """What `choose` decided.
 
-    assignments: tuple[Assignment, ...] = ()
-    explanations: dict[UUID, Explanation] = field(default_factory=dict)
+    Attributes:
+        assignments: What goes where, in the order of turns.
+        places: The devices with what was given to them just now.
+        line: All that waited, in the order of turns.
+        kept: For which run a device is kept, by the device's name.
+    """
+
+    assignments: tuple[Assignment, ...]
+    places: tuple[Place, ...]
+    line: Line
+    kept: Mapping[str, UUID]
+
+    @cached_property
+    def left(self) -> tuple[Waiting, ...]:
+        """What waits on, in the order of turns."""
+        return tuple(self._left())
+
+    def front(self, count: int) -> tuple[Waiting, ...]:
+        """The first of what waits on; the rest of the line is not even sorted for it."""
+        return tuple(islice(self._left(), count))
+
+    def _left(self) -> Iterator[Waiting]:
+        placed = {assignment.run for assignment in self.assignments}
+        return (run for run in self.line if run.run not in placed)
 
 
 def choose(
@@ -54,133 +72,145 @@ def choose(
     places: Sequence[Place],
     usage: Mapping[UUID, float],
     now: datetime,
+    rules: Rules | None = None,
 ) -> Plan:
-    """Place what fits, in the order of turns, and explain the rest.
+    """Place what fits, in the order of turns.
 
     Args:
-        waiting: The queued runs, in any order.
-        places: The devices that take runs now, with the runs on them.
+        waiting: The queued runs, in any order; quickest when sorted by age.
+        places: The devices, with the runs on them.
         usage: Device-seconds of each person, older ones counting less.
         now: The present.
+        rules: Lab sessions, slices and limits.
     """
-    rooms = [room_of(place) for place in places]
-    assignments, left = [], []
-    for run in in_order(waiting, places, usage, now):
-        room = _best_room(rooms, run)
-        if room is None:
-            left.append(run)
-            _keep_a_room(rooms, run, now)
-            continue
-        assignments.append(Assignment(run.run, room.place.name, _placed(room)))
-        room.take(run)
-    return Plan(tuple(assignments), _explain(left, assignments, waiting, rooms, now))
+    rules = rules or Rules()
+    line = Line(waiting, places, usage, now, rules)
+    smallest = min((run.memory_bytes for run in waiting), default=0)
+    filling = _Filling(places, Allowance(places, rules), now)
+    for run in line:
+        if filling.is_done(smallest):
+            break
+        filling.place(run)
+    return Plan(tuple(filling.assignments), filling.filled(), line, filling.kept)
 
 
-def in_order(
-    waiting: Sequence[Waiting],
-    places: Sequence[Place],
-    usage: Mapping[UUID, float],
+def explain(
+    plan: Plan,
     now: datetime,
-) -> list[Waiting]:
-    """The waiting runs in the order of their turns."""
-    turns = Counter(run.owner for place in places for run in place.runs)
-    ranked = []
-    for run in sorted(waiting, key=lambda run: (run.queued_at, run.run)):
-        age = (now - run.queued_at).total_seconds()
-        debt = usage.get(run.owner, 0.0) - AGE_WEIGHT * age
-        ranked.append((turns[run.owner], debt, run.queued_at, run.run, run))
-        turns[run.owner] += 1
-    return [run for *_, run in sorted(ranked, key=lambda entry: entry[:4])]
+    rules: Rules | None = None,
+    first: int | None = None,
+    instead: Json | None = None,
+) -> dict[UUID, Explanation]:
+    """Place in line, reason and expected start of what waits on.
+
+    Args:
+        plan: What was chosen.
+        now: The present.
+        rules: The same as for `choose`.
+        first: Only the first so many of the line; all when None.
+        instead: One reason for all, when nothing at all is started.
+    """
+    left = plan.left if first is None else plan.front(first)
+    return explanation.explain(left, plan.places, plan.kept, now, rules or Rules(), instead)
 
 
-def _best_room(rooms: Iterable[Room], run: Waiting) -> Room | None:
-    """A GPU before the CPU, then the emptiest, then the one with most memory free."""
-    fitting = [room for room in rooms if room.fits(run)]
-    return min(
-        fitting,
-        key=lambda room: (
-            room.place.kind == "cpu",
-            room.used_slots / room.place.slots,
-            -room.free_bytes,
-            room.place.name,
-        ),
-        default=None,
+class _Filling:
+    """The devices while runs are placed on them, one after another."""
+
+    def __init__(self, places: Sequence[Place], allowance: Allowance, now: datetime) -> None:
+        self.assignments: list[Assignment] = []
+        self.kept: dict[str, UUID] = {}
+        self._places, self._allowance, self._now = places, allowance, now
+        self._given: dict[str, list[Live]] = {}
+        self._rooms = rooms_of(places, now)
+        self._open = [room for room in self._rooms if room.free_slots > 0]
+        self._measure()
+
+    def is_done(self, smallest: int) -> bool:
+        """Whether not even a run that needs so little could be placed."""
+        return smallest > self._most_free
+
+    def place(self, run: Waiting) -> None:
+        if not self._allowance.allows(run):
+            return
+        room = self._room_for(run)
+        if room is not None:
+            self._give(run, room)
+        elif self._now - patient_since(run) >= PATIENCE:
+            self._keep_a_room(run)
+
+    def filled(self) -> tuple[Place, ...]:
+        """The places with what was given to them."""
+        return tuple(
+            replace(place, runs=(*place.runs, *given))
+            if (given := self._given.get(place.name))
+            else place
+            for place in self._places
+        )
+
+    def _room_for(self, run: Waiting) -> Room | None:
+        if run.memory_bytes > self._most_free:
+            return None
+        if run.memory_bytes > self._most_free_for_long and (
+            run.seconds is None or run.seconds[1] > self._longest_gap
+        ):
+            return None
+        return min((room for room in self._open if room.fits(run)), key=Room.rank, default=None)
+
+    def _give(self, run: Waiting, room: Room) -> None:
+        self.assignments.append(Assignment(run.run, room.place.name, _placed(room)))
+        self._given.setdefault(room.place.name, []).append(_live(run, self._now))
+        self._allowance.count(run)
+        room.take(run)
+        self._measure()
+
+    def _keep_a_room(self, run: Waiting) -> None:
+        """Where it can start soonest, nobody passes by who might make it wait longer."""
+        able = [
+            room
+            for room in self._rooms
+            if room.memory.kept_seconds is None and run.memory_bytes <= room.memory.total
+        ]
+        soonest = min(able, key=lambda room: (room.starts_in(run, 1), room.rank()), default=None)
+        if soonest is not None:
+            soonest.memory.kept_seconds = soonest.starts_in(run, 0)
+            self.kept[soonest.place.name] = run.run
+            self._measure()
+
+    def _measure(self) -> None:
+        """How much is free at most, so that most runs that fit nowhere are seen at a glance."""
+        self._open = [room for room in self._open if room.free_slots > 0]
+        kept = [room.memory for room in self._open if room.memory.kept_seconds is not None]
+        free = [room.memory.free for room in self._open if room.memory.kept_seconds is None]
+        self._longest_gap = max((each.kept_seconds or 0.0 for each in kept), default=0.0)
+        self._most_free_for_long = max(free, default=-1)
+        self._most_free = max(free + [each.free for each in kept], default=-1)
+
+
+def _live(run: Waiting, now: datetime) -> Live:
+    return Live(
+        run.run,
+        run.owner,
+        run.memory_bytes,
+        ends=_ends(run, now),
+        classroom=run.classroom,
+        since=now,
+        queued_at=run.queued_at,
+        boosted=run.boosted,
     )
 
 
-def _keep_a_room(rooms: Iterable[Room], run: Waiting, now: datetime) -> None:
-    """Nobody passes by a run that has waited long enough for more memory."""
-    if now - run.queued_at < PATIENCE:
-        return
-    candidates = [r for r in rooms if r.kept_for is None and r.could_ever_fit(run)]
-    nearest = max(candidates, key=lambda r: (r.free_bytes, r.place.name), default=None)
-    if nearest is not None:
-        nearest.kept_for = run.run
+def _ends(run: Waiting, now: datetime) -> tuple[datetime, datetime] | None:
+    if run.seconds is None:
+        return None
+    return now + timedelta(seconds=run.seconds[0]), now + timedelta(seconds=run.seconds[1])
 
 
 def _placed(room: Room) -> Json:
     return reason_of(
         N_("Placed on {device}: place {place} of {slots}, {free} of memory free."),
         device=room.place.name,
-        place=room.used_slots + 1,
+        place=room.place.slots - room.free_slots + 1,
         slots=room.place.slots,
-        free=gibibytes(room.free_bytes),
-    )
-
-
-def _explain(
-    left: Sequence[Waiting],
-    assignments: Sequence[Assignment],
-    waiting: Sequence[Waiting],
-    rooms: Sequence[Room],
-    now: datetime,
-) -> dict[UUID, Explanation]:
-    placed = {assignment.run for assignment in assignments}
-    busy = Counter(run.owner for run in waiting if run.run in placed)
-    busy.update(live.owner for room in rooms for live in room.place.runs)
-    starts = expected_starts(left, [run for run in waiting if run.run in placed], rooms, now)
-    found = {}
-    for position, run in enumerate(left, start=1):
-        reason = _why(run, position, rooms, busy[run.owner] > 0)
-        found[run.run] = Explanation(position, reason, starts.get(run.run))
-        busy[run.owner] += 1
-    return found
-
-
-def _why(run: Waiting, position: int, rooms: Sequence[Room], has_others: bool) -> Json:
-    if not rooms:
-        return reason_of(N_("No device is active. The run starts when one is."))
-    largest = max(rooms, key=lambda room: room.place.memory_bytes)
-    if not largest.could_ever_fit(run):
-        return reason_of(
-            N_("Needs {need} of memory; the largest active device, {device}, has {total}."),
-            need=gibibytes(run.memory_bytes),
-            device=largest.place.name,
-            total=gibibytes(largest.place.memory_bytes),
-        )
-    if position == 1:
-        return _why_next(run, rooms)
-    if has_others:
-        told = N_(
-            "Everybody's first run goes before anybody's second, and you have another. Ahead in line: {ahead}."
-        )
-        return reason_of(told, ahead=position - 1)
-    return reason_of(N_("Ahead in line: {ahead}."), ahead=position - 1)
-
-
-def _why_next(run: Waiting, rooms: Sequence[Room]) -> Json:
-    open_rooms = [room for room in rooms if room.free_slots > 0]
-    if not open_rooms:
-        nearest = min(rooms, key=lambda room: (room.used_slots, room.place.name))
-        return reason_of(
-            N_("Next in line: waits for {device} to finish one of its {count} runs."),
-            device=nearest.place.name,
-            count=nearest.used_slots,
-        )
-    roomiest = max(open_rooms, key=lambda room: (room.free_bytes, room.place.name))
-    return reason_of(
-        N_("Next in line: needs {need} of memory; {device} has {free} free now."),
-        need=gibibytes(run.memory_bytes),
-        device=roomiest.place.name,
-        free=gibibytes(max(0, roomiest.free_bytes)),
+        free=gibibytes(room.memory.free),
     )

@@ -98,7 +98,7 @@ def test_reasons_are_written_only_when_they_change(session: Session) -> None:
     written: list[str] = []
     engine = session.get_bind()
     event.listen(engine, "before_cursor_execute", lambda *a: written.append(a[2]))
-    dispatch.place_waiting_runs(session, clock.now())
+    dispatch.fill_devices()
     assert any(statement.startswith("SELECT") for statement in written)
     assert [statement for statement in written if statement.startswith("UPDATE")] == []
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.runs.places import Live, Place, Waiting
-from app.runs.scheduling import Plan, choose, in_order
+from app.runs.places import Live, Place, Rules, Waiting
+from app.runs.scheduling import Plan, choose, explain
+from app.runs.turns import Line
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 ADA, BOB, EVE = UUID(int=1), UUID(int=2), UUID(int=3)
@@ -61,7 +62,7 @@ def place(name: str = "cuda:0", slots: int = 1, gib: int = 8, *live: Live) -> Pl
 
 
 def told(plan: Plan, number: int) -> str:
-    reason = plan.explanations[UUID(int=number)].reason
+    reason = explain(plan, NOON)[UUID(int=number)].reason
     return str(reason["message"].format(**reason["values"]))
 
 
@@ -71,12 +72,12 @@ def test_every_run_is_placed_or_told_why_not(
 ) -> None:
     plan = choose(waiting, places, usage, NOON)
     placed = [assignment.run for assignment in plan.assignments]
-    assert sorted([*placed, *plan.explanations]) == sorted(run.run for run in waiting)
-    positions = [explained.position for explained in plan.explanations.values()]
+    assert sorted([*placed, *explain(plan, NOON)]) == sorted(run.run for run in waiting)
+    positions = [explained.position for explained in explain(plan, NOON).values()]
     assert sorted(positions) == list(range(1, len(positions) + 1))
     for assignment in plan.assignments:
         assert assignment.reason["message"].format(**assignment.reason["values"])
-    for explained in plan.explanations.values():
+    for explained in explain(plan, NOON).values():
         assert explained.reason["message"].format(**explained.reason["values"])
 
 
@@ -99,7 +100,7 @@ def test_everybodys_first_run_comes_before_anybodys_second(
 ) -> None:
     turns = Counter(live.owner for each in places for live in each.runs)
     ranks = []
-    for run_now in in_order(waiting, places, usage, NOON):
+    for run_now in Line(waiting, places, usage, NOON, Rules()):
         ranks.append(turns[run_now.owner])
         turns[run_now.owner] += 1
     assert ranks == sorted(ranks)
@@ -111,7 +112,8 @@ def test_the_choice_does_not_depend_on_how_rows_arrive(
 ) -> None:
     shuffled = list(waiting)
     dice.shuffle(shuffled)
-    assert choose(shuffled, places, usage, NOON) == choose(waiting, places, usage, NOON)
+    first, second = (choose(queue, places, usage, NOON) for queue in (shuffled, waiting))
+    assert (first.assignments, first.left) == (second.assignments, second.left)
 
 
 @given(queues(), sites(), usages)
@@ -128,7 +130,7 @@ def test_something_runs_whenever_something_fits_an_empty_device(
 def test_expected_starts_are_ranges_that_do_not_lie_in_the_past(
     waiting: list[Waiting], places: list[Place], usage: dict[UUID, float]
 ) -> None:
-    for explained in choose(waiting, places, usage, NOON).explanations.values():
+    for explained in explain(choose(waiting, places, usage, NOON), NOON).values():
         if explained.expected_start is not None:
             early, late = explained.expected_start
             assert NOON <= early <= late
@@ -198,6 +200,6 @@ def test_the_expected_start_follows_from_what_runs_and_what_is_ahead() -> None:
     busy = place("cuda:0", 1, 8, Live(UUID(int=9), EVE, GIB, ends))
     queue = [run(1, ADA, seconds=(60.0, 120.0)), run(2, BOB)]
     plan = choose(queue, [busy], {}, NOON)
-    assert plan.explanations[UUID(int=1)].expected_start == ends
+    assert explain(plan, NOON)[UUID(int=1)].expected_start == ends
     later = (NOON + timedelta(minutes=2), NOON + timedelta(minutes=4))
-    assert plan.explanations[UUID(int=2)].expected_start == later
+    assert explain(plan, NOON)[UUID(int=2)].expected_start == later

@@ -1,0 +1,187 @@
+"""Whose turn it is. Pure.
+
+The order of the waiting runs, each rule deciding only among those equal by the one before:
+
+1. runs of a class whose lab session goes on;
+2. runs that an instructor moved up;
+3. everybody's first before anybody's second; runs on devices count;
+4. the least debt: decayed device-seconds, less a credit for waiting that grows without bound;
+5. who came first.
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from operator import attrgetter
+from typing import NamedTuple
+from uuid import UUID
+
+from app.runs.places import Live, Place, Rules, Waiting
+
+# Ten seconds of waiting weigh as one second of device time used by somebody else.
+AGE_WEIGHT = 0.1
+
+
+class Key(NamedTuple):
+    """What two runs are compared by; the smaller goes first."""
+
+    without_session: bool
+    unboosted: bool
+    turn: int
+    debt: float
+    queued_at: float
+    run: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the turn of one waiting run is made of.
+
+    Attributes:
+        rank: Its place in line, from 1.
+        session: Whether a lab session of its class goes on.
+        turn: How many runs of its owner are on devices or before it in line.
+        used: Device-seconds of its owner, halved for each hour that has passed since.
+        age: Seconds since it was queued.
+        age_credit: What that age weighs against use, in device-seconds: `AGE_WEIGHT` times it.
+        debt: Use less credit; of two runs with equal turns the one with less goes first.
+    """
+
+    run: UUID
+    owner: UUID
+    rank: int
+    session: bool
+    boosted: bool
+    turn: int
+    used: float
+    age: float
+    age_credit: float
+    debt: float
+    queued_at: datetime
+
+
+class Line:
+    """The waiting runs in the order of their turns, worked out only as far as it is read.
+
+    Within one person's runs the keys rise, so it is a merge of the people's own lines:
+    few heads to compare, and nothing done for runs whose turn is far away.
+    """
+
+    def __init__(
+        self,
+        waiting: Iterable[Waiting],
+        places: Iterable[Place],
+        usage: Mapping[UUID, float],
+        now: datetime,
+        rules: Rules,
+    ) -> None:
+        self._usage, self._now, self._sessions = usage, now.timestamp(), rules.sessions
+        self._found: list[tuple[Key, Waiting]] = []
+        turns = live_runs(places)
+        heads = []
+        for owner, own in _by_owner(waiting, rules).items():
+            rest = iter(own)
+            first = next(rest)
+            heads.append((self._key(first, turns[owner]), first, rest))
+        heapq.heapify(heads)
+        self._heads = heads
+
+    def __iter__(self) -> Iterator[Waiting]:
+        return (run for _, run in self.keyed())
+
+    def keyed(self) -> Iterator[tuple[Key, Waiting]]:
+        """Each run with its key, in order."""
+        number = 0
+        while number < len(self._found) or self._advance():
+            yield self._found[number]
+            number += 1
+
+    def key_on_return(self, live: Live, live_of_owner: int) -> Key:
+        """The key that a live run will have when it waits again."""
+        queued_at = live.queued_at.timestamp() if live.queued_at else self._now
+        return Key(
+            live.classroom not in self._sessions,
+            not live.boosted,
+            live_of_owner - 1,
+            self._debt(live.owner, queued_at),
+            queued_at,
+            live.run,
+        )
+
+    def _advance(self) -> bool:
+        if not self._heads:
+            return False
+        key, run, rest = self._heads[0]
+        self._found.append((key, run))
+        following = next(rest, None)
+        if following is None:
+            heapq.heappop(self._heads)
+        else:
+            head = (self._key(following, key.turn + 1), following, rest)
+            heapq.heapreplace(self._heads, head)
+        return True
+
+    def _key(self, run: Waiting, turn: int) -> Key:
+        queued_at = run.queued_at.timestamp()
+        return Key(
+            run.classroom not in self._sessions,
+            not run.boosted,
+            turn,
+            self._debt(run.owner, queued_at),
+            queued_at,
+            run.run,
+        )
+
+    def _debt(self, owner: UUID, queued_at: float) -> float:
+        return self._usage.get(owner, 0.0) - AGE_WEIGHT * (self._now - queued_at)
+
+
+def live_runs(places: Iterable[Place]) -> Counter[UUID]:
+    """How many runs each person has on devices."""
+    return Counter(live.owner for place in places for live in place.runs)
+
+
+def terms(
+    waiting: Sequence[Waiting],
+    places: Sequence[Place],
+    usage: Mapping[UUID, float],
+    now: datetime,
+    rules: Rules | None = None,
+) -> list[Terms]:
+    """Every term of every waiting run, in the order of their turns."""
+    line = Line(waiting, places, usage, now, rules or Rules())
+    return [
+        _terms(rank, key, run, usage.get(run.owner, 0.0), now)
+        for rank, (key, run) in enumerate(line.keyed(), start=1)
+    ]
+
+
+def _terms(rank: int, key: Key, run: Waiting, used: float, now: datetime) -> Terms:
+    age = (now - run.queued_at).total_seconds()
+    return Terms(
+        run=run.run,
+        owner=run.owner,
+        rank=rank,
+        session=not key.without_session,
+        boosted=run.boosted,
+        turn=key.turn,
+        used=used,
+        age=age,
+        age_credit=AGE_WEIGHT * age,
+        debt=key.debt,
+        queued_at=run.queued_at,
+    )
+
+
+def _by_owner(waiting: Iterable[Waiting], rules: Rules) -> dict[UUID, list[Waiting]]:
+    """Each person's runs in the order that holds among them."""
+    own: dict[UUID, list[Waiting]] = {}
+    # Rows come sorted by age, and sorting what is sorted costs little.
+    for run in sorted(waiting, key=attrgetter("queued_at", "run")):
+        own.setdefault(run.owner, []).append(run)
+    for runs in own.values():
+        if rules.sessions or any(run.boosted for run in runs):
+            runs.sort(key=lambda run: (run.classroom not in rules.sessions, not run.boosted))
+    return own
