@@ -46,10 +46,15 @@ class InvalidInput(AppError):
     title = N_("Invalid input")
 
     def __init__(
-        self, errors: Sequence[FieldError], message: str = "Please correct the marked fields."
+        self,
+        errors: Sequence[FieldError],
+        message: str = "Please correct the marked fields.",
+        alternatives: Sequence[dict[str, Any]] = (),
     ) -> None:
         super().__init__(message)
         self.errors = tuple(errors)
+        # What would hold instead: {"title": sentence, "changes": {field: value}, "memory_bytes": …}.
+        self.alternatives = tuple(alternatives)
 
 
 class NotFound(AppError):

@@ -88,6 +88,10 @@ def _problem(error: AppError, status: int) -> Response:
     ]
     if listed:
         body["errors"] = listed
+    if isinstance(error, InvalidInput) and error.alternatives:
+        body["alternatives"] = [
+            {**each, "title": gettext(each["title"])} for each in error.alternatives
+        ]
     headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "5"}}.get(status)
     # Escaped to ASCII: a value quoted from the request may hold a lone surrogate.
     content = json.dumps(body, ensure_ascii=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from typing import Any
+from uuid import UUID
 
 from fastapi import APIRouter
 from pydantic import Field
@@ -9,9 +10,10 @@ from starlette.responses import Response
 
 from app import i18n
 from app.api.reply import Body, Json, told
+from app.api.same_work import offer_json
 from app.errors import FieldError, InvalidInput, NotFound
 from app.i18n import N_
-from app.runs.submit import Submission, estimate
+from app.runs.submit import Submission, look
 from app.security import Actor, Writer
 from labs import registry
 from labs.contract import Lab, LabError
@@ -24,8 +26,11 @@ class Estimate(Body):
 
     lab: str
     params: dict[str, Any] = Field(default_factory=dict)
+    stages: list[str] | None = None
     base_model: str | None = None
     dataset: str | None = None
+    seed: int | None = None
+    parent_run: UUID | None = None
     device: str | None = None
 
 
@@ -44,20 +49,25 @@ def show_lab(actor: Actor, slug: str) -> Response:
 
 @router.post("/estimates")
 def make_estimate(session: Writer, actor: Actor, body: Estimate) -> Response:
-    found = estimate(
-        session,
-        actor,
-        Submission(body.lab, body.params, base_model=body.base_model, dataset=body.dataset),
-    )
+    outlook = look(session, actor, Submission(**body.model_dump(exclude={"device"})))
+    found = outlook.estimate
     devices = [{**each, "reason": told(each["reason"])} for each in found["devices"]]
     if body.device is not None:
         devices = [each for each in devices if each["name"] == body.device]
         if not devices:
             values = {"name": body.device}
             raise InvalidInput([FieldError("device", N_("There is no device “{name}”."), values)])
-    notes = [told(each) for each in found["notes"]]
-    options = [{**each, "title": i18n.gettext(each["title"])} for each in found["alternatives"]]
-    return Json({**found, "devices": devices, "notes": notes, "alternatives": options})
+    shape = {
+        **found,
+        "devices": devices,
+        "notes": [told(each) for each in found["notes"]],
+        "warnings": [told(each) for each in found["warnings"]],
+        "alternatives": [
+            {**each, "title": i18n.gettext(each["title"])} for each in found["alternatives"]
+        ],
+        "same_work": offer_json(None, outlook.same_work),
+    }
+    return Json(shape)
 
 
 def lab_json(lab: Lab) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from app.api.reply import Body, Json
+from app.api.same_work import offer_json, same_as_json
 from app.api.series import numbers
 from app.api.shapes import queue_json, run_json, run_line, run_links
 from app.database import after_commit
@@ -19,7 +20,7 @@ from app.metrics import store
 from app.metrics.chunk import Floats, Ints
 from app.metrics.downsample import min_max
 from app.models import Run, RunState, User
-from app.runs import lifecycle, queries
+from app.runs import lifecycle, queries, same_work, taking
 from app.runs.dispatch import fill_devices
 from app.runs.submit import Submission, submit
 from app.security import Actor, Reader, Writer
@@ -41,6 +42,7 @@ class NewRun(Body):
     seed: int | None = None
     parent_run: UUID | None = None
     name: str = ""
+    reuse: bool = False
 
 
 @router.post("", status_code=201)
@@ -60,6 +62,8 @@ def start_run(
         "state": run.state,
         "attempt": run.attempt,
         "queue": queue_json(run),
+        "same_work": offer_json(run, same_work.offer_for(session, run)),
+        "same_as": same_as_json(session, actor, run),
         "links": run_links(run),
     }
     return Json(started, 201, {"Location": run_links(run)["self"]})
@@ -100,13 +104,14 @@ def show_run(session: Reader, actor: Actor, run_id: UUID) -> Response:
 
 def whole_run(session: Session, actor: User, run_id: UUID) -> dict[str, Any]:
     run = queries.get_run(session, actor, run_id)
-    return run_json(
+    whole = run_json(
         run,
         queries.events(session, run_id, kinds=["stage"]),
         queries.attempts(session, run_id),
         queries.artifacts(session, run_id),
         store.latest(session, [run_id])[run_id],
     )
+    return {**whole, "same_as": same_as_json(session, actor, run)}
 
 
 @router.post("/{run_id}/cancellation", status_code=202)
@@ -115,6 +120,19 @@ def cancel_run(session: Writer, actor: Actor, run_id: UUID) -> Response:
     after_commit(session, fill_devices)
     run = session.get_one(Run, run_id)
     return Json({"id": run_id, "state": state, "links": run_links(run)}, 202)
+
+
+@router.post("/{run_id}/same-work")
+def take_same_work(session: Writer, actor: Actor, run_id: UUID) -> Response:
+    """Let a waiting run end with the finished result of the same work that it is offered."""
+    run = taking.take_offer(session, actor, run_id)
+    taken = {
+        "id": run_id,
+        "state": run.state,
+        "same_as": same_as_json(session, actor, run),
+        "links": run_links(run),
+    }
+    return Json(taken)
 
 
 @router.get("/{run_id}/metrics")

@@ -3,16 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from shlex import quote
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from app.catalogue import queries
 from app.catalogue.sent import Entered
 from app.catalogue.views import DEFAULT_SEED, own_names
-from app.errors import FieldError
+from app.errors import AppError, InvalidInput
 from app.forms import Field, Values, param_fields
-from app.i18n import N_, gettext
+from app.i18n import N_, gettext, sentence
 from app.models import Dataset, LanguageModel, User
+from app.runs.quota import Use, own_use
 from labs.contract import Lab, Stage
 
 UPLOAD = "dataset_file"
@@ -31,10 +33,12 @@ class RunForm:
     stages: Sequence[tuple[Stage, bool]]
     stages_error: str
     error: str
+    ways: Sequence[Mapping[str, Any]]
     wrong: Sequence[Field]
     key: str
     parent: str
     command: str
+    use: Use
 
 
 def run_form(
@@ -42,10 +46,12 @@ def run_form(
     actor: User,
     lab: Lab,
     entered: Entered,
-    errors: Sequence[FieldError] = (),
-    error: str = "",
+    refusal: AppError | None = None,
 ) -> RunForm:
-    """The form with these values, and what is wrong with them."""
+    """The form with these values, and what is wrong with them; nothing entered is lost."""
+    invalid = refusal if isinstance(refusal, InvalidInput) else None
+    errors = invalid.errors if invalid else ()
+    error = sentence(refusal.message, refusal.values) if refusal and not errors else ""
     models = queries.usable_models(session)
     datasets = queries.usable_datasets(session, actor, lab)
     values = Values(_texts(lab, entered, models, datasets), errors)
@@ -62,10 +68,12 @@ def run_form(
         stages=[(s, entered.stages is None or s.name in entered.stages) for s in lab.stages],
         stages_error=values.error("stages"),
         error=" ".join(filter(None, (error, values.error(""), values.error("lab")))),
+        ways=invalid.alternatives if invalid else (),
         wrong=[each for each in (*inputs, *params, *about) if each.error],
         key=entered.key,
         parent=entered.parent,
         command=_command(lab, entered, values, models, datasets),
+        use=own_use(session, actor),
     )
 
 

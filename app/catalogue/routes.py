@@ -18,7 +18,7 @@ from app.catalogue.form import UPLOAD, run_form
 from app.datasets.upload import add_dataset
 from app.errors import AppError, FieldError, InvalidInput, NotFound
 from app.html import render
-from app.i18n import N_, sentence
+from app.i18n import N_
 from app.models import Run, User
 from app.runs.queries import get_run
 from app.runs.submit import submit
@@ -91,9 +91,7 @@ def create_run(
         with session.begin_nested():
             run = submit(session, actor, sent.submission(lab, entered))
     except AppError as error:
-        errors = error.errors if isinstance(error, InvalidInput) else ()
-        message = "" if errors else sentence(error.message, error.values)
-        page = run_form(session, actor, lab, entered, errors, message)
+        page = run_form(session, actor, lab, entered, error)
         return render(request, "labs/new.html", page, status=error.status_code)
     return RedirectResponse(f"/runs/{run.id}", 303)
 

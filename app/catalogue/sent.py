@@ -73,6 +73,7 @@ def submission(lab: Lab, entered: Entered) -> Submission:
         parent_run=_uuid(entered.parent),
         name=texts.get("name", ""),
         idempotency_key=entered.key,
+        reuse=texts.get("reuse") == "1",
     )
 
 

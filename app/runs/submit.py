@@ -11,15 +11,13 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app import clock
-from app.access import classroom_of
 from app.database import after_commit
-from app.errors import TooMany
 from app.i18n import N_, gettext
-from app.models import Run, RunState, User, new_id
-from app.runs import lifecycle, preflight, queries
+from app.models import Run, User, new_id
+from app.runs import lifecycle, preflight, queries, quota, same_work, taking
 from app.runs.dispatch import fill_devices
 from app.runs.reasons import reason_of
-from app.settings import get_settings
+from app.runs.same_work import Offer
 from labs import registry
 
 Json = dict[str, Any]
@@ -43,37 +41,65 @@ class Submission:
     queued_at: datetime | None = None
     # The least memory to reserve, where more than the estimate was asked for.
     reserve_bytes: int | None = None
+    # Take a finished run of the same work over, where there is one.
+    reuse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What is known of a run before it is queued: its estimate, and a result it could take."""
+
+    estimate: Json
+    same_work: Offer | None
 
 
 def submit(session: Session, actor: User, submission: Submission) -> Run:
     """Check a submission and queue it, in the transaction of the caller.
 
-    The same idempotency key gives the same run again.
+    The same idempotency key gives the same run again. With `reuse`, a finished run of the same
+    work is taken over instead, where there is one; then nothing is queued and no limit reached.
 
     Raises:
         InvalidInput: With every field that does not hold.
-        TooMany: If the person's queue is full.
+        TooMany: If the person, or their class, has as much as they may have.
         Unavailable: If the disk is nearly full.
     """
-    _one_at_a_time(session, actor)
+    classroom = quota.take_turn(session, actor)
     if known := _earlier(session, actor, submission.idempotency_key):
         return known
-    _check_quota(session, actor)
     checked = preflight.check(session, actor, submission)
+    mark = same_work.fingerprint(checked)
+    offer = _wanted_offer(session, actor, submission, checked, mark)
+    if offer is None:
+        preflight.check_room(checked)
+        quota.check(session, actor, classroom)
     run = _new_run(session, actor, submission, checked)
+    run.fingerprint = mark
+    run.classroom_id = classroom.id if classroom else None
+    if offer is not None:
+        run.seed = offer.seed
     lifecycle.insert_queued(session, run)
-    after_commit(session, fill_devices)
+    if offer is None:
+        after_commit(session, fill_devices)
+    else:
+        taking.take(session, run, offer)
     return run
 
 
-def estimate(session: Session, actor: User, submission: Submission) -> Json:
+def look(session: Session, actor: User, submission: Submission) -> Outlook:
     """What the run would need and where it would fit, without queueing it."""
-    return preflight.check(session, actor, submission, for_queue=False).estimate
+    checked = preflight.check(session, actor, submission)
+    mark = same_work.fingerprint(checked)
+    offer = same_work.find(session, actor, mark, submission.seed, checked.dataset)
+    return Outlook(checked.estimate, offer)
 
 
-def _one_at_a_time(session: Session, actor: User) -> None:
-    """Two submissions of one person must not both find room for the last run they may queue."""
-    session.execute(select(User.id).where(User.id == actor.id).with_for_update())
+def _wanted_offer(
+    session: Session, actor: User, submission: Submission, checked: preflight.Checked, mark: str
+) -> Offer | None:
+    if not submission.reuse:
+        return None
+    return same_work.find(session, actor, mark, submission.seed, checked.dataset)
 
 
 def _earlier(session: Session, actor: User, key: str | None) -> Run | None:
@@ -82,28 +108,14 @@ def _earlier(session: Session, actor: User, key: str | None) -> Run | None:
     return session.scalar(select(Run).where(Run.owner_id == actor.id, Run.idempotency_key == key))
 
 
-def _check_quota(session: Session, actor: User) -> None:
-    limit = get_settings().max_waiting_per_person
-    waiting = select(func.count()).where(Run.owner_id == actor.id, Run.state == RunState.QUEUED)
-    count = session.scalar(waiting) or 0
-    if count >= limit:
-        raise TooMany(
-            N_(
-                "You have {count} runs waiting, which is the most one person may queue. Wait until one starts, or cancel one."
-            ),
-            count=count,
-        )
-
-
 def _new_run(
-    session: Session, actor: User, submission: Submission, checked: "preflight.Checked"
+    session: Session, actor: User, submission: Submission, checked: preflight.Checked
 ) -> Run:
     now = clock.now()
     seed = submission.seed
     return Run(
         id=new_id(),
         owner_id=actor.id,
-        classroom_id=classroom_of(session, actor),
         idempotency_key=submission.idempotency_key,
         name=submission.name.strip() or _default_name(session, actor, checked.lab.slug),
         lab=checked.lab.slug,

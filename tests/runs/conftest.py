@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.models import Dataset, LanguageModel, Run, User
 from app.runs.submit import Submission, submit
+from labs.datasets import fingerprint
 from tests.support.factories import make_dataset, make_model, make_user
 
 CONFIG = {
@@ -21,6 +22,24 @@ CONFIG = {
     "num_attention_heads": 2,
     "vocab_size": 16,
 }
+# One word a letter, an end token, and one for what is neither.
+WORDS = {"<unk>": 0, "<end>": 1, "a": 2, "b": 3}
+TOKENIZER = {
+    "version": "1.0",
+    "truncation": None,
+    "padding": None,
+    "added_tokens": [],
+    "normalizer": None,
+    "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "."}, "behavior": "Isolated", "invert": False},
+    "post_processor": None,
+    "decoder": None,
+    "model": {"type": "WordLevel", "vocab": WORDS, "unk_token": "<unk>"},
+}  # fmt: skip
+TOKENIZER_CONFIG = {
+    "eos_token": "<end>",
+    "unk_token": "<unk>",
+    "chat_template": "{% for m in messages %}{{ m.content }}{% endfor %}",
+}
 NAMES = ("model.layers.0.self_attn.q_proj.weight", "model.layers.0.mlp.up_proj.weight")
 
 
@@ -28,7 +47,8 @@ def write_model(folder: Path) -> Path:
     """A model folder whose headers say all that a preflight reads."""
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(CONFIG))
-    (folder / "tokenizer.json").write_text("{}")
+    (folder / "tokenizer.json").write_text(json.dumps(TOKENIZER))
+    (folder / "tokenizer_config.json").write_text(json.dumps(TOKENIZER_CONFIG))
     tensors = {
         name: {"dtype": "F32", "shape": [8, 8], "data_offsets": [at * 256, at * 256 + 256]}
         for at, name in enumerate(NAMES)
@@ -71,5 +91,11 @@ def library(session: Session, tmp_path: Path) -> Library:
         session,
         make_user(session),
         make_model(session, name="small", path=str(folder)),
-        make_dataset(session, name="letters", path=str(rows), bytes=rows.stat().st_size),
+        make_dataset(
+            session,
+            name="letters",
+            path=str(rows),
+            bytes=rows.stat().st_size,
+            sha256=fingerprint(rows),
+        ),
     )

@@ -13,7 +13,7 @@ from app.database import commit
 from app.errors import InvalidInput, TooMany, Unavailable
 from app.models import Run, RunState, User
 from app.runs import queries
-from app.runs.submit import estimate, submit
+from app.runs.submit import look, submit
 from app.settings import get_settings
 from tests.runs.conftest import Library
 from tests.support.factories import make_device, make_run, make_user
@@ -148,12 +148,12 @@ def test_without_any_device_a_run_may_wait(library: Library) -> None:
 def test_an_estimate_says_where_it_fits(library: Library) -> None:
     make_device(library.session, memory_bytes=1 << 20)
     make_device(library.session, "cuda:0", memory_bytes=80 << 30)
-    told = estimate(library.session, library.student, library.submission())
+    told = look(library.session, library.student, library.submission()).estimate
     assert [(each["name"], each["fits"]) for each in told["devices"]] == [
         ("cpu", False),
         ("cuda:0", True),
     ]
-    assert told["memory_bytes"] == sum(told["parts"].values())
+    assert told["memory_bytes"] == sum(told["parts"].values()) + told["margin_bytes"]
 
 
 def test_estimates_learn_from_measured_peaks(library: Library) -> None:
@@ -161,8 +161,8 @@ def test_estimates_learn_from_measured_peaks(library: Library) -> None:
     first.state, first.attempt = RunState.SUCCEEDED, 1
     first.peak_memory_bytes = first.estimate["predicted_bytes"] // 2
     library.session.flush()
-    told = estimate(library.session, library.student, library.submission())
-    assert told["memory_bytes"] == pytest.approx(told["predicted_bytes"] / 2, rel=0.01)
+    told = look(library.session, library.student, library.submission()).estimate
+    assert told["corrected_bytes"] == pytest.approx(told["predicted_bytes"] / 2, rel=0.01)
     assert told["measured_runs"] == 1
 
 

@@ -1,0 +1,80 @@
+"""Everything that can be known to fail is told before a run is queued, field by field."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.orm import Session
+
+from app.errors import InvalidInput
+from app.models import Dataset, LanguageModel, User
+from app.runs import costs
+from app.runs.fields import read_params
+from app.runs.preflight.fields import check_plain, check_stages, find_lab, refused
+from app.runs.preflight.inputs import find_base_model, find_dataset, find_parent, parent_artifact
+from app.runs.preflight.room import must_fit, need_disk
+from app.runs.preflight.rows import RowsFound, judge
+from labs.contract import Lab, Params
+from labs.models import ModelFacts
+
+if TYPE_CHECKING:
+    from app.runs.submit import Submission
+
+__all__ = ["Checked", "check", "check_room", "parent_artifact"]
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A submission that holds. `parent_sha256` is of the artifact that it builds upon."""
+
+    lab: Lab
+    stages: tuple[str, ...]
+    params: Params
+    base_model: LanguageModel
+    dataset: Dataset
+    facts: ModelFacts
+    parent_sha256: str | None
+    estimate: Json
+
+
+def check(session: Session, actor: User, submission: "Submission") -> Checked:
+    """Check a submission as a whole.
+
+    Raises:
+        InvalidInput: With every field that does not hold.
+    """
+    lab = find_lab(submission.lab)
+    stages, errors = check_stages(lab, submission.stages)
+    errors += check_plain(submission)
+    params, wrong = read_params(lab.params, submission.params)
+    base_model, facts, model_errors = find_base_model(session, lab, submission.base_model)
+    dataset, dataset_errors = find_dataset(session, actor, lab, submission.dataset)
+    parent, parent_errors = find_parent(session, actor, lab, submission.parent_run)
+    errors += [*wrong, *model_errors, *dataset_errors, *parent_errors]
+    if params and facts:
+        errors += refused(lab, facts, params)
+    found = RowsFound()
+    if params and facts and base_model and dataset and not dataset_errors:
+        found = judge(dataset, Path(base_model.path), facts, params)
+        errors += found.errors
+    if errors or params is None or facts is None or base_model is None or dataset is None:
+        raise InvalidInput(errors)
+    estimate = costs.estimate(
+        session, lab, params, facts, base_model, found.lengths, submission.reserve_bytes
+    )
+    told = {**estimate, "warnings": list(found.warnings)}
+    sha256 = parent.sha256 if parent else None
+    return Checked(lab, stages, params, base_model, dataset, facts, sha256, told)
+
+
+def check_room(checked: Checked) -> None:
+    """Refuse what no device here could ever hold, or the disk could not take.
+
+    Raises:
+        InvalidInput: With the alternatives that would fit the largest device.
+        Unavailable: If the disk is nearly full.
+    """
+    must_fit(checked.estimate)
+    need_disk(checked.lab, checked.facts, checked.params)
