@@ -20,14 +20,17 @@ from app.assets import STATIC_DIR, VersionedFiles
 from app.database import transaction
 from app.library.register import sync_bundled
 from app.middleware import Answer, Ask, HideTokens
+from app.runs import taken_files
 from app.runs.feed import stopping
 
 ROUTERS = (
     "app.home.routes",
     "app.catalogue.routes",
     "app.runs.routes",
+    "app.runs.same_work_routes",
     "app.runs.stream",
     "app.queue.routes",
+    "app.classrooms.routes",
     "app.compare.routes",
     "app.help.routes",
     "app.datasets.routes",
@@ -91,3 +94,4 @@ def _end_streams(
 def _register_bundled() -> None:
     with transaction() as session:
         sync_bundled(session)
+    taken_files.settle()
