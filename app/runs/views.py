@@ -19,6 +19,7 @@ from app.runs import queries
 from app.runs.causes import CAUSES, Explanation
 from app.runs.charts import Chart, charts_of, embedded, lines_of, points_of
 from app.runs.labs_of import lab_of
+from app.runs.same_work import SameWorkCard, card
 from app.runs.shown import Shown, shown
 from app.runs.stages import StageLine, stage_lines
 from app.runs.tail import log_tail
@@ -67,6 +68,7 @@ class RunPage:
     may_cancel: bool
     may_release: bool
     waiting: WaitingCard | None
+    same_work: SameWorkCard
 
 
 def run_page(session: Session, actor: User, run: Run) -> RunPage:
@@ -96,6 +98,7 @@ def run_page(session: Session, actor: User, run: Run) -> RunPage:
         may_cancel=_may_cancel(actor, run),
         may_release=run.state is RunState.HELD and can(actor, Action.RELEASE_RUN, run.owner_id),
         waiting=waiting_card(session, actor, run),
+        same_work=card(session, actor, run),
     )
 
 
