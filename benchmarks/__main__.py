@@ -2,11 +2,12 @@
 
 import sys
 
-from benchmarks import charts, ingest, overhead, page, submit, web
+from benchmarks import charts, claim, ingest, overhead, page, submit, web
 from benchmarks.report import write
 
 MEASUREMENTS = {
     "charts": charts.measure,
+    "claim": claim.measure,
     "ingest": ingest.measure,
     "overhead": overhead.measure,
     "page": page.measure,
