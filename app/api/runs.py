@@ -9,6 +9,7 @@ from pydantic import Field
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
+from app.api.outcomes import outcome_json
 from app.api.reply import Body, Json
 from app.api.same_work import offer_json, same_as_json
 from app.api.series import numbers
@@ -104,14 +105,15 @@ def show_run(session: Reader, actor: Actor, run_id: UUID) -> Response:
 
 def whole_run(session: Session, actor: User, run_id: UUID) -> dict[str, Any]:
     run = queries.get_run(session, actor, run_id)
-    whole = run_json(
-        run,
-        queries.events(session, run_id, kinds=["stage"]),
-        queries.attempts(session, run_id),
-        queries.artifacts(session, run_id),
-        store.latest(session, [run_id])[run_id],
-    )
-    return {**whole, "same_as": same_as_json(session, actor, run)}
+    events = queries.events(session, run_id, kinds=["stage"])
+    attempts = queries.attempts(session, run_id)
+    artifacts = queries.artifacts(session, run_id)
+    latest = store.latest(session, [run_id])[run_id]
+    return {
+        **run_json(run, events, attempts, artifacts, latest),
+        **outcome_json(session, actor, run, events, attempts, artifacts, latest),
+        "same_as": same_as_json(session, actor, run),
+    }
 
 
 @router.post("/{run_id}/cancellation", status_code=202)

@@ -9,16 +9,14 @@ from app.api.series import number
 from app.devices.queries import is_silent
 from app.metrics.store import LatestValue
 from app.models import Artifact, Attempt, Dataset, Device, Run, RunEvent
-from app.runs.causes import CAUSES
 from app.runs.labs_of import lab_of
-from labs.contract import Cause
 
 Shape = dict[str, Any]
 
 
 def run_links(run: Run) -> dict[str, str]:
     own = f"/api/v1/runs/{run.id}"
-    parts = ("events", "metrics", "log", "artifacts", "notebook", "cancellation")
+    parts = ("events", "metrics", "log", "artifacts", "notebook", "cancellation", "resubmission")
     return {"self": own, "page": f"/runs/{run.id}", **{part: f"{own}/{part}" for part in parts}}
 
 
@@ -63,7 +61,6 @@ def run_json(
     return {
         **run_line(run),
         "reason": told(run.reason),
-        "explanation": _explanation(run),
         "stages": _stages(run, events),
         "progress": {
             "stage": run.stage,
@@ -83,13 +80,6 @@ def run_json(
         "attempts": [_attempt(attempt) for attempt in attempts],
         "artifacts": [artifact_json(run, artifact) for artifact in artifacts],
     }
-
-
-def _explanation(run: Run) -> Shape | None:
-    if run.cause not in set(Cause):
-        return None
-    explained = CAUSES[Cause(run.cause)]
-    return {"title": explained.title, "advice": explained.advice, "retried": explained.retried}
 
 
 def _stages(run: Run, events: Sequence[RunEvent]) -> list[Shape]:

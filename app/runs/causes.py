@@ -1,10 +1,25 @@
-"""What each cause of an end means to the person whose run it was."""
+"""What each cause of an end means to the person whose run it was, and what to do next."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from app.i18n import N_
 from labs.contract import Cause
+
+
+class Step(StrEnum):
+    """A kind of next step; app/runs/next_steps.py makes buttons of it."""
+
+    AGAIN = "again"
+    CHANGE = "change"
+    LESS_MEMORY = "less_memory"
+    CALMER = "calmer"
+    SHORTER = "shorter"
+    CONTINUE = "continue"
+    DATASET = "dataset"
+    REPORT = "report"
+    RELEASE = "release"
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,16 +29,19 @@ class Explanation:
     title: str
     advice: str
     retried: bool = False
+    steps: Sequence[Step] = (Step.AGAIN, Step.CHANGE)
 
 
 CAUSES: Mapping[Cause, Explanation] = {
     Cause.OUT_OF_MEMORY: Explanation(
         N_("The device ran out of memory."),
-        N_("Halve the batch size and double gradient accumulation, or shorten the rows."),
+        N_("Choose a shape that needs less; each is ready to start."),
+        steps=(Step.LESS_MEMORY, Step.CHANGE),
     ),
     Cause.HOST_OUT_OF_MEMORY: Explanation(
         N_("The machine ran out of memory."),
-        N_("Use a smaller batch or a smaller base model."),
+        N_("Choose a shape that needs less; each is ready to start."),
+        steps=(Step.LESS_MEMORY, Step.CHANGE),
     ),
     Cause.KILLED: Explanation(
         N_("The process was stopped from outside."),
@@ -33,6 +51,7 @@ CAUSES: Mapping[Cause, Explanation] = {
     Cause.DIVERGED: Explanation(
         N_("The loss became not-a-number or infinite."),
         N_("Lower the learning rate, add warm-up, or clip gradients."),
+        steps=(Step.CALMER, Step.CHANGE),
     ),
     Cause.NO_PROGRESS: Explanation(
         N_("The run made no progress for a long time and was stopped."),
@@ -41,19 +60,23 @@ CAUSES: Mapping[Cause, Explanation] = {
     ),
     Cause.DISK_FULL: Explanation(
         N_("The disk is full. The last complete checkpoint was kept."),
-        N_("An admin has to free space; then run it again."),
+        N_("It waits and continues by itself once an admin has made room."),
+        retried=True,
     ),
     Cause.BAD_DATA: Explanation(
         N_("The dataset cannot serve this lab."),
         N_("Correct the rows that are named and upload the file again."),
+        steps=(Step.DATASET, Step.CHANGE),
     ),
     Cause.LAB_ERROR: Explanation(
         N_("The lab stopped with a message for you."),
         N_("Change what the message names and run it again."),
+        steps=(Step.CHANGE, Step.AGAIN),
     ),
     Cause.LAB_CRASHED: Explanation(
         N_("The lab crashed. This is a fault of the lab, not yours."),
         N_("The log has the details for your instructor."),
+        steps=(Step.REPORT, Step.AGAIN, Step.CHANGE),
     ),
     Cause.LOST_WORKER: Explanation(
         N_("The worker that carried the run out disappeared."),
@@ -63,6 +86,7 @@ CAUSES: Mapping[Cause, Explanation] = {
     Cause.TOO_MANY_PROCESSES: Explanation(
         N_("The run started more processes or threads than it may."),
         N_("Look at the end of the log for what started them, then run it again."),
+        steps=(Step.CHANGE, Step.REPORT),
     ),
     Cause.HOST_RESTARTED: Explanation(
         N_("The machine that carried the run out was restarted."),
@@ -77,6 +101,7 @@ CAUSES: Mapping[Cause, Explanation] = {
     Cause.TIME_LIMIT: Explanation(
         N_("The run reached its time limit."),
         N_("Use fewer steps, or ask your instructor for more time."),
+        steps=(Step.CONTINUE, Step.SHORTER, Step.CHANGE),
     ),
     Cause.CANCELLED: Explanation(
         N_("The run was cancelled."),
@@ -95,9 +120,11 @@ CAUSES: Mapping[Cause, Explanation] = {
     Cause.DEVICE_TOO_SMALL: Explanation(
         N_("No device here is large enough for this run."),
         N_("Use a smaller base model, a smaller batch or a quantized base."),
+        steps=(Step.LESS_MEMORY, Step.CHANGE),
     ),
     Cause.REPEATED_FAILURE: Explanation(
         N_("The run failed the same way three times and is held."),
         N_("An instructor has to look at it and release it."),
+        steps=(Step.RELEASE, Step.CHANGE, Step.REPORT),
     ),
 }

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID, uuid4
 
 from markupsafe import Markup
 from sqlalchemy.orm import Session
@@ -16,15 +17,21 @@ from app.metrics.store import latest, read
 from app.models import Artifact, Attempt, Run, RunState, User
 from app.queue.waiting import WaitingCard, waiting_card
 from app.runs import queries
-from app.runs.causes import CAUSES, Explanation
+from app.runs.causes import Step
 from app.runs.charts import Chart, charts_of, embedded, lines_of, points_of
+from app.runs.coach import Coach, coach_of
+from app.runs.ending import Ending, ending_of
 from app.runs.labs_of import lab_of
+from app.runs.memory_card import MemoryCard, memory_card
+from app.runs.report import report_of
 from app.runs.same_work import SameWorkCard, card
 from app.runs.shown import Shown, shown
 from app.runs.stages import StageLine, stage_lines
 from app.runs.tail import log_tail
 from app.runs.tiles import Measurement, Tile, measurements, tiles
-from labs.contract import Cause, Lab
+from app.runs.time_card import TimeCard, time_card
+from app.runs.timeline import AttemptLine, timeline
+from labs.contract import Lab
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +54,22 @@ class CancelPage:
 
 @dataclass(frozen=True, slots=True)
 class RunPage:
-    """One run, live. Rendered by runs/show.html; its blocks `status` and `results` also alone."""
+    """One run, live. Rendered by runs/show.html; its blocks `status`, `costs`, `results` also alone.
+
+    `key` makes each button start at most one run, however often it is pressed.
+    """
 
     run: Run
     lab: Lab
     now: datetime
     stages: Sequence[StageLine]
-    explanation: Explanation | None
+    ending: Ending | None
+    coach: Coach | None
+    report: str
+    retry_of: Run | None
+    memory: MemoryCard
+    time: TimeCard
+    key: str
     tiles: Sequence[Tile]
     measurements: Sequence[Measurement]
     charts: Sequence[Chart]
@@ -61,6 +77,7 @@ class RunPage:
     shown: Shown
     artifacts: Sequence[Artifact]
     attempts: Sequence[Attempt]
+    tries: Sequence[AttemptLine]
     parameters: Sequence[ParameterRow]
     parent: Run | None
     log: str
@@ -78,21 +95,34 @@ def run_page(session: Session, actor: User, run: Run) -> RunPage:
     frame = read(session, run.id)
     charts = charts_of(lab, frame.columns)
     log = log_tail(run.id)
+    now = clock.now()
+    stages = stage_lines(run, lab, events, now)
+    attempts = queries.attempts(session, run.id)
+    artifacts = queries.artifacts(session, run.id)
+    ending = ending_of(session, actor, run, attempts, artifacts, values)
+    reached = max((value.step for value in values.values()), default=None)
     return RunPage(
         run=run,
         lab=lab,
-        now=clock.now(),
-        stages=stage_lines(run, lab, events, clock.now()),
-        explanation=_explanation(run),
+        now=now,
+        stages=stages,
+        ending=ending,
+        coach=coach_of(session, run, ending.next) if ending else None,
+        report=_report(run, ending),
+        retry_of=_seen(session, actor, run.retry_of_id),
+        memory=memory_card(run, attempts, values),
+        time=time_card(run, attempts, stages, values, now),
+        key=uuid4().hex,
         tiles=tiles(run, lab, values),
         measurements=measurements(lab, values),
         charts=charts,
         data=embedded(lines_of(charts, lab), points_of(frame)),
         shown=shown(events),
-        artifacts=queries.artifacts(session, run.id),
-        attempts=queries.attempts(session, run.id),
+        artifacts=artifacts,
+        attempts=attempts,
+        tries=timeline(run, attempts, reached),
         parameters=_parameters(run, lab),
-        parent=_parent(session, actor, run),
+        parent=_seen(session, actor, run.parent_run_id),
         log=log.text,
         seen=f"{frame.next_row}.{events[-1].seq if events else 0}.{log.end}",
         may_cancel=_may_cancel(actor, run),
@@ -107,16 +137,18 @@ def _may_cancel(actor: User, run: Run) -> bool:
     return not run.state.is_over and not asked and can(actor, Action.CANCEL_RUN, run.owner_id)
 
 
-def _explanation(run: Run) -> Explanation | None:
-    return CAUSES.get(Cause(run.cause)) if run.cause in set(Cause) else None
+def _report(run: Run, ending: Ending | None) -> str:
+    """The text to hand to an instructor, where that is a next step."""
+    steps = ending.explanation.steps if ending else ()
+    return report_of(run) if Step.REPORT in steps else ""
 
 
-def _parent(session: Session, actor: User, run: Run) -> Run | None:
-    """The run this one was built upon, where the reader may see it."""
-    if run.parent_run_id is None:
+def _seen(session: Session, actor: User, run_id: UUID | None) -> Run | None:
+    """The run this one was built upon or follows, where the reader may see it."""
+    if run_id is None:
         return None
     try:
-        return queries.get_run(session, actor, run.parent_run_id)
+        return queries.get_run(session, actor, run_id)
     except NotFound:
         return None
 

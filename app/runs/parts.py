@@ -1,0 +1,37 @@
+"""The parts of an estimate of memory, in words."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from app.i18n import N_, gettext
+
+PART_TITLES: Mapping[str, str] = {
+    "weights": N_("Weights"),
+    "adapters": N_("What is added"),
+    "gradients": N_("Gradients"),
+    "optimizer": N_("Optimizer state"),
+    "best": N_("Copy of the best weights"),
+    "activations": N_("Activations"),
+    "logits": N_("Logits"),
+    "library": N_("Python and libraries"),
+    "evaluation": N_("Evaluation, beyond training"),
+    "merging": N_("Merging at the end"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the memory, in bytes."""
+
+    name: str
+    title: str
+    bytes: int
+
+
+def parts_of(estimated: Mapping[str, int]) -> list[Part]:
+    """The parts that take anything, in the order they were estimated."""
+    return [
+        Part(name, gettext(PART_TITLES.get(name, name)), size)
+        for name, size in estimated.items()
+        if size
+    ]
