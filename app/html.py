@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse
 from app import i18n
 from app.assets import static_url
 from app.models import User
+from app.queue.spans import roughly
 from app.settings import ROOT
 
 TEMPLATES_DIR = ROOT / "templates"
@@ -95,8 +96,9 @@ def environment() -> Environment:
     )
     made.globals.update(static_url=static_url, dom_id=dom_id, sentence=i18n.sentence)
     made.filters.update(
-        bytes=bytes_, duration=duration, number=number, moment=moment, told=i18n.told, said=said
+        bytes=bytes_, duration=duration, roughly=roughly, number=number, moment=moment
     )
+    made.filters.update(told=i18n.told, said=said)
     return made
 
 

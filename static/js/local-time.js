@@ -8,9 +8,11 @@ function localize(root) {
   for (const time of root.querySelectorAll("time[datetime]:not([title])")) {
     const instant = new Date(time.dateTime)
     if (Number.isNaN(instant.getTime())) continue
-    const isToday = day.format(instant) === day.format(new Date())
+    // The end of a stretch of time says its day only if it is another one than where it begins.
+    const known = time.dataset.since ? new Date(time.dataset.since) : new Date()
+    const isKnownDay = day.format(instant) === day.format(known)
     time.title = `${both.format(instant)} (${time.textContent.trim()})`
-    time.textContent = isToday ? hour.format(instant) : both.format(instant)
+    time.textContent = isKnownDay ? hour.format(instant) : both.format(instant)
   }
 }
 
