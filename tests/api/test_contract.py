@@ -139,7 +139,10 @@ def test_a_run_tells_everything_about_itself(site: Site, script: TestClient) -> 
     assert expected <= set(body)
     assert [stage["name"] for stage in body["stages"]] == ["setup", "train"]
     assert body["lineage"]["parent_run"] is None
-    links = ("self", "page", "events", "metrics", "log", "artifacts", "notebook", "cancellation")
+    links = (
+        "self", "page", "events", "metrics", "log", "artifacts", "notebook", "cancellation",
+        "resubmission",
+    )  # fmt: skip
     assert set(body["links"]) == set(links)
 
 
@@ -398,6 +401,7 @@ def test_the_description_lists_every_call(script: TestClient) -> None:
         "/runs/{run_id}/cancellation", "/runs/{run_id}/metrics", "/runs/{run_id}/events",
         "/runs/{run_id}/log", "/runs/{run_id}/artifacts", "/runs/{run_id}/artifacts/{name}",
         "/runs/{run_id}/artifacts/{name}/{path}", "/runs/{run_id}/notebook", "/compare",
-        "/datasets", "/datasets/{dataset_id}", "/queue", "/devices",
+        "/datasets", "/datasets/{dataset_id}", "/queue", "/devices", "/queue/line",
+            "/runs/{run_id}/release", "/runs/{run_id}/resubmission", "/runs/{run_id}/same-work",
     }  # fmt: skip
     assert {path.removeprefix("/api/v1") for path in paths} == expected
