@@ -21,6 +21,7 @@ from app.runs.usage import decayed_use
 from app.settings import get_settings
 
 T = TypeVar("T")
+LiveRow = Row[*tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +70,13 @@ def read_rules(session: Session, now: datetime) -> Rules:
     """The lab sessions that go on, the time slice, and the limits on running."""
     settings = get_settings()
     classrooms = session.scalars(select(Classroom)).all()
-    person = {each.id: person_limits(each, settings).running for each in classrooms}
+    person: dict[UUID | None, int | None] = {None: person_limits(None, settings).running}
+    person |= {each.id: person_limits(each, settings).running for each in classrooms}
     of_class = {each.id: class_limits(each).running for each in classrooms}
     return Rules(
         _sessions(session, now),
         settings.time_slice,
-        _known({None: person_limits(None, settings).running, **person}),
+        _known(person),
         _known(of_class),
     )
 
@@ -120,7 +122,7 @@ def _earlier_attempts(session: Session) -> Mapping[UUID, tuple[datetime | None, 
     return {run: (finished_at, spent) for run, finished_at, spent in rows}
 
 
-def _places(session: Session, live: Sequence[Row[Any]], now: datetime) -> list[Place]:
+def _places(session: Session, live: Sequence[LiveRow], now: datetime) -> list[Place]:
     on_device: dict[str, list[Live]] = defaultdict(list)
     for row in live:
         on_device[row.device].append(_live(row, now))
@@ -143,13 +145,13 @@ def _place(device: Device, runs: Sequence[Live], now: datetime) -> Place:
     )
 
 
-def _live(row: Row[Any], now: datetime) -> Live:
+def _live(row: LiveRow, now: datetime) -> Live:
     return Live(
         row.id,
         row.owner_id,
         row.memory_bytes,
         ends=measured.ends(
-            _seconds(row.seconds_low, row.seconds_high), row.assigned_at, _progress(row), now
+            _seconds(row.seconds_low, row.seconds_high), row.assigned_at, progress_of(row), now
         ),
         classroom=row.classroom_id,
         since=row.assigned_at,
@@ -159,7 +161,8 @@ def _live(row: Row[Any], now: datetime) -> Live:
     )
 
 
-def _progress(row: Row[Any]) -> Progress | None:
+def progress_of(row: Any) -> Progress | None:
+    """How far a live run is, by the columns of its stages; None where it has not said so."""
     is_known = row.stage in row.stages and row.stage_started_at and row.progress_total > 0
     if not is_known:
         return None
