@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 from fastapi.openapi.utils import get_openapi
+from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from app.database import transaction
 from app.main import create_app
-from app.models import RunState
+from app.models import Classroom, RunState
 from tests.support.factories import make_device, make_run
+from tests.support.factories_class import make_session
 from tests.support.site import BASE_URL, Site
 
 # Who may call what. "own": any signed-in person, and an object of somebody else's is 404.
@@ -31,12 +33,13 @@ SIGNED_IN = {
     "POST /labs/{slug}/runs", "POST /labs/{slug}/estimate", "POST /datasets",
     "POST /account/password", "POST /account/sessions/end", "POST /account/tokens",
     "GET /api/v1/labs", "GET /api/v1/labs/{slug}", "POST /api/v1/estimates", "GET /api/v1/runs",
-    "POST /api/v1/runs", "GET /api/v1/datasets", "POST /api/v1/datasets", "GET /api/v1/queue",
-    "GET /api/v1/devices", "GET /api/v1/compare",
+    "POST /api/v1/runs", "GET /api/v1/datasets", "POST /api/v1/datasets", "GET /api/v1/queue", "GET /api/v1/queue/line",
+    "GET /api/v1/devices", "GET /api/v1/compare", "GET /classrooms",
 }  # fmt: skip
 OWN = {
-    "GET /runs/{run_id}", "GET /runs/{run_id}/cancellation/new", "POST /runs/{run_id}/cancellation",
-    "POST /runs/{run_id}/release", "GET /runs/{run_id}/events", "GET /datasets/{dataset_id}",
+    "GET /runs/{run_id}", "GET /runs/{run_id}/turn", "GET /api/v1/runs/{run_id}/turn", "GET /runs/{run_id}/cancellation/new", "POST /runs/{run_id}/cancellation",
+    "POST /runs/{run_id}/release", "POST /runs/{run_id}/boost",
+    "POST /runs/{run_id}/boost/removal", "GET /runs/{run_id}/events", "GET /datasets/{dataset_id}",
     "POST /datasets/{dataset_id}/deletion", "POST /account/tokens/{token_id}/deletion",
     "GET /api/v1/runs/{run_id}", "POST /api/v1/runs/{run_id}/cancellation",
     "GET /api/v1/runs/{run_id}/metrics", "GET /api/v1/runs/{run_id}/events",
@@ -45,7 +48,15 @@ OWN = {
     "GET /api/v1/runs/{run_id}/artifacts/{name}/{path}", "GET /api/v1/runs/{run_id}/notebook",
     "GET /api/v1/datasets/{dataset_id}",
 }  # fmt: skip
-EVERY = sorted(PUBLIC | ADMIN | SIGNED_IN | OWN)
+# Of a class: its students see the first alone, people of other classes none.
+CLASS = {
+    "GET /classrooms/{classroom_id}", "GET /classrooms/{classroom_id}/sessions",
+    "GET /classrooms/{classroom_id}/limits", "POST /classrooms/{classroom_id}/limits",
+    "POST /classrooms/{classroom_id}/sessions", "POST /classrooms/{classroom_id}/sessions/now",
+    "POST /classrooms/{classroom_id}/sessions/{session_id}/extension",
+    "POST /classrooms/{classroom_id}/sessions/{session_id}/end",
+}  # fmt: skip
+EVERY = sorted(PUBLIC | ADMIN | SIGNED_IN | OWN | CLASS)
 
 
 def routes_of(site: Site) -> set[str]:
@@ -108,7 +119,7 @@ def test_a_run_is_its_owners_and_their_instructors(site: Site, sams: str, route:
     for name in ("tess", "tariq"):
         assert ask(site.client(name), route, id=sams) == 404
     seen = {ask(site.client(name), route, id=sams) for name in ("sam", "maria", "ada")}
-    if "release" in route:  # a student may not release a run; the others find it not held
+    if "release" in route or "boost" in route:  # not for a student; others find it over
         assert seen == {403, 409}
     elif "cancellation" in route and route.startswith("POST"):
         assert seen == {409}
@@ -118,7 +129,21 @@ def test_a_run_is_its_owners_and_their_instructors(site: Site, sams: str, route:
         assert seen == {200}
 
 
-@pytest.mark.parametrize("route", sorted(OWN))
+@pytest.mark.parametrize("route", sorted(CLASS))
+def test_a_class_is_its_own_peoples_and_its_instructors_steer_it(site: Site, route: str) -> None:
+    with transaction() as session:
+        monday = session.scalars(select(Classroom).where(Classroom.name == "Monday")).one()
+        planned = make_session(session, monday, site.people["maria"])
+    values = {"classroom_id": str(monday.id), "session_id": str(planned.id)}
+    for name in ("tess", "tariq"):
+        assert ask(site.client(name), route, **values) == 404
+    is_the_page = route.endswith("{classroom_id}")
+    assert ask(site.client("sam"), route, **values) == (200 if is_the_page else 403)
+    assert ask(site.client("maria"), route, **values) in (200, 303, 422)
+    assert ask(site.client("ada"), route, **values) in (200, 303, 409, 422)
+
+
+@pytest.mark.parametrize("route", sorted(OWN | CLASS))
 def test_what_does_not_exist_is_not_found(site: Site, route: str) -> None:
     nothing = "00000000-0000-7000-8000-000000000000"
     for key in (nothing, "1", "%00", "..%2fx", "x" * 400):
