@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 TASK = "bunsen.attempt"
+CANARY = "bunsen.canary"
 FOLDER = "filesystem://"
 # What a submitter may wait for the broker at most. A broker that hangs keeps the one ringing
 # thread busy for a few seconds; until then further bells count as missed at once.
@@ -96,15 +97,24 @@ def ring(run_id: UUID, attempt: int, device: str) -> bool:
 
     Never raises, and never waits for the broker longer than `PATIENCE_SECONDS`.
     """
+    return _send(TASK, [str(run_id), attempt], device)
+
+
+def send_canary(number: int, device: str) -> bool:
+    """Send a message whose arrival shows that the device's worker hears; False if not sent."""
+    return _send(CANARY, [number], device)
+
+
+def _send(task: str, values: list[str | int], device: str) -> bool:
     if _ringing and not _ringing[-1].done():
         return False
     celery_app()  # its first import takes a moment that is not the broker's
-    future = _ringer().submit(_publish, run_id, attempt, device)
+    future = _ringer().submit(_publish, task, values, device)
     _ringing[:] = [future]
     try:
         return future.result(timeout=PATIENCE_SECONDS)
     except TookTooLong:
-        log.warning("the broker has not answered the bell of run %s; it may ring again", run_id)
+        log.warning("the broker has not taken %s%s for %s in time", task, values, device)
         return False
 
 
@@ -116,12 +126,12 @@ def _ringer() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, thread_name_prefix="bell")
 
 
-def _publish(run_id: UUID, attempt: int, device: str) -> bool:
+def _publish(task: str, values: list[str | int], device: str) -> bool:
     from kombu.exceptions import OperationalError
 
     try:
-        celery_app().send_task(TASK, args=[str(run_id), attempt], queue=queue_name(device))
+        celery_app().send_task(task, args=values, queue=queue_name(device))
     except (OperationalError, OSError) as error:
-        log.warning("bell missed: %s; run %s rings again", error, run_id)
+        log.warning("%s%s for %s was not sent: %s", task, values, device, error)
         return False
     return True

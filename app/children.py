@@ -20,6 +20,8 @@ LAST_SECONDS = 5.0
 LOG_BYTES = 16 * 1024**2
 TICK_SECONDS = 0.05
 BROKER = "broker"
+# Ends with this code whoever only wants to be started anew, at once (sysexits' EX_TEMPFAIL).
+START_AGAIN = 75
 
 
 def adopt_orphans() -> None:
@@ -135,7 +137,10 @@ class Children:
             time.sleep(TICK_SECONDS)
 
     def _restart(self, child: Child) -> None:
-        if child.role not in self._broken:
+        if child.code == START_AGAIN:
+            self._say(f"{child.role} starts anew. Its log: {child.log}")
+            child.start()
+        elif child.role not in self._broken:
             self._broken.add(child.role)
             pause = child.plan_restart()
             self._say(

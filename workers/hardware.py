@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import psutil
 
 from app.errors import MissingHere
+from workers.faults import FaultWatch
 
 Json = dict[str, Any]
 GPU = "cuda"
@@ -32,6 +33,9 @@ class Hardware(Protocol):
 
     def process_bytes(self, pids: Iterable[int]) -> int | None:
         """Memory of the device that these processes hold, if the device says so."""
+
+    def fault(self) -> Json | None:
+        """What is wrong with the device, as a sentence for an admin; None if nothing is known."""
 
 
 @dataclass(slots=True)
@@ -57,6 +61,9 @@ class Cpu:
     def process_bytes(self, pids: Iterable[int]) -> int | None:
         return None
 
+    def fault(self) -> Json | None:
+        return None
+
 
 class Cuda:
     """One NVIDIA GPU, found by its number and then known by its UUID."""
@@ -77,6 +84,7 @@ class Cuda:
             raise MissingHere(
                 "The GPU cuda:{number} cannot be used: {reason}.", number=number, reason=error
             ) from error
+        self._watch = FaultWatch(pynvml, self._handle)
 
     def facts(self) -> Json:
         capability = self._ask("nvmlDeviceGetCudaComputeCapability")
@@ -104,6 +112,9 @@ class Cuda:
         listed = self._ask("nvmlDeviceGetComputeRunningProcesses") or []
         found = [int(each.usedGpuMemory or 0) for each in listed if each.pid in wanted]
         return sum(found) if found else None
+
+    def fault(self) -> Json | None:
+        return self._watch.look()
 
     def _ask(self, question: str, *arguments: Any) -> Any:
         """One reading; None where this GPU or driver does not offer it."""

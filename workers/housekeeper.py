@@ -14,7 +14,7 @@ from typing import Any
 from app import broker
 from app.runs.dispatch import fill_devices
 from app.settings import get_settings
-from workers import chores, leases
+from workers import canaries, chores, leases, pressure
 
 log = logging.getLogger(__name__)
 TURN_SECONDS = 1.0
@@ -51,6 +51,8 @@ def all_chores() -> list[Chore]:
         Chore(sweeper.sweep),
         Chore(fill_devices),
         Chore(chores.ring_again, every=2.0),
+        Chore(canaries.send_all, every=canaries.EVERY_SECONDS),
+        Chore(pressure.resume_held, every=5.0),
         Chore(chores.Merger().merge_metrics, every=5.0),
         Chore(chores.forget_sessions, every=600.0),
     ]

@@ -1,37 +1,89 @@
-"""The memory a trainer takes, sampled from outside."""
+"""What a trainer and the processes it started take, sampled from outside."""
 
 import time
+from contextlib import suppress
 
 import psutil
 
+from app.i18n import N_
+from app.runs.reasons import gibibytes, reason_of
 from workers.hardware import Hardware
+from workers.verdict import Halt, Stop
 
 SAMPLE_SECONDS = 1.0
+# Processes and threads of one run. Torch takes some for each core; a fork bomb takes all.
+MOST_TASKS = 2000
+# No run is ended below this, whatever was reserved for it: Python and torch take that much.
+LEAST_LIMIT = 256 << 20
 
 
 class MemoryWatch:
-    """Peak memory of a process and its children: of the device where it says so, else of the host."""
+    """Memory and tasks of a process and its descendants; the peak is of memory.
 
-    def __init__(self, pid: int, hardware: Hardware) -> None:
+    Memory is the device's where it says so, else the host's.
+    """
+
+    def __init__(self, pid: int, hardware: Hardware, limit: int | None = None) -> None:
         self._pid = pid
         self._hardware = hardware
+        # A GPU's allocator holds its own limit (labs/trainer.py).
+        self._limit = max(limit, LEAST_LIMIT) if limit and hardware.kind == "cpu" else None
         self._next = 0.0
         self.peak: int | None = None
+        self.used = 0
+        self.tasks = 0
 
     def sample(self) -> None:
         """Look, at most once a second."""
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + SAMPLE_SECONDS
-        try:
-            process = psutil.Process(self._pid)
-            family = [process, *process.children(recursive=True)]
-            pids = [each.pid for each in family]
-            now = self._hardware.process_bytes(pids)
-            if now is None and self._hardware.kind == "cpu":
-                # Its own pages only: those of the forkserver are shared by all trainers.
-                now = sum(each.memory_full_info().uss for each in family)
-        except psutil.Error:
-            return  # it has just ended
-        if now is not None:
-            self.peak = max(self.peak or 0, now)
+        family = _family(self._pid)
+        self.tasks = sum(_tasks(each) for each in family)
+        used = self._hardware.process_bytes([each.pid for each in family])
+        if used is None and self._hardware.kind == "cpu":
+            used = sum(_own_bytes(each) for each in family)
+        if used:
+            self.used = used
+            self.peak = max(self.peak or 0, used)
+
+    def excess(self) -> Halt | None:
+        """Why the trainer must end at once, if it takes more than it may."""
+        if self._limit is not None and self.used > self._limit:
+            told = N_("Used {used}, had {limit}.")
+            values = {"used": gibibytes(self.used), "limit": gibibytes(self._limit)}
+            return Halt(Stop.MEMORY, reason_of(told, **values))
+        if self.tasks > MOST_TASKS:
+            told = N_("Had {count} processes and threads; {limit} are allowed.")
+            return Halt(Stop.TASKS, reason_of(told, count=self.tasks, limit=MOST_TASKS))
+        return None
+
+
+def end_family(pid: int) -> None:
+    """Kill a process and its descendants, also those that left its group."""
+    for each in reversed(_family(pid)):
+        with suppress(psutil.Error):
+            each.kill()
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return []
+
+
+def _tasks(process: psutil.Process) -> int:
+    try:
+        return int(process.num_threads())
+    except psutil.Error:
+        return 0
+
+
+def _own_bytes(process: psutil.Process) -> int:
+    """Its own pages only: those of the forkserver are shared by all trainers."""
+    try:
+        return int(process.memory_full_info().uss)
+    except psutil.Error:
+        return 0

@@ -1,12 +1,13 @@
 """Trainers that an earlier worker of this device left: found by what it wrote down, and ended.
 
-A process number alone is never believed: boot and start time of the process must match too.
+A process number alone is never believed: boot and start of the process must match too.
 """
 
 import json
 import logging
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -28,17 +29,26 @@ from workers.hardware import boot_id
 log = logging.getLogger(__name__)
 Json = dict[str, Any]
 FILE = "trainer.json"
-GONE_SECONDS = 10
+GONE_SECONDS = 10.0
 LIVE = (RunState.ASSIGNED, RunState.RUNNING)
+# Of /proc/PID/stat, counted after the name: the start, in clock ticks since boot.
+START_FIELD = 19
+
+
+class Undead(Exception):
+    """A process that was killed and is still there."""
+
+    def __init__(self, process: Json) -> None:
+        super().__init__(f"process {process['pid']} does not end")
+        self.process = process
 
 
 def note(run_dir: Path, pid: int) -> None:
     """Write down which process trains in this run directory."""
-    with suppress(psutil.NoSuchProcess):
-        started = psutil.Process(pid).create_time()
-        content = {"pid": pid, "started": started, "boot": boot_id()}
+    known = identity(pid)
+    if known is not None:
         beside = run_dir / f".{FILE}.new"
-        beside.write_text(json.dumps(content))
+        beside.write_text(json.dumps(known))
         beside.replace(run_dir / FILE)
 
 
@@ -47,14 +57,30 @@ def forget(run_dir: Path) -> None:
     (run_dir / FILE).unlink(missing_ok=True)
 
 
-def sweep(device: str) -> int:
+def sweep(device: str, host_restarted: bool = False) -> list[Undead]:
     """At a worker's start: end what an earlier one of this device left, queue its runs again.
 
     Only the owner of the device's lock may call this: nobody else's trainers are hurt.
-    Returns how many runs were given back.
+    Returns the processes that do not end.
     """
-    reason = reason_of(N_("Its worker was started anew. The run continues."))
-    return sum(_give_back(*each, Cause.LOST_WORKER, reason) for each in _live_on(device))
+    undead = []
+    for run_id, attempt in _live_on(device):
+        run_dir = get_settings().run_dir(run_id)
+        cause = Cause.LOST_WORKER
+        if host_restarted or _is_of_another_boot(run_dir):
+            cause = Cause.HOST_RESTARTED
+        try:
+            end_trainer(run_dir)
+        except Undead as error:
+            undead.append(error)
+        _give_back(run_id, attempt, cause, RESTARTED[cause])
+    return undead
+
+
+RESTARTED = {
+    Cause.LOST_WORKER: reason_of(N_("Its worker was started anew. The run continues.")),
+    Cause.HOST_RESTARTED: reason_of(N_("Its machine was started anew. The run continues.")),
+}
 
 
 def hand_back(device: str) -> int:
@@ -70,7 +96,6 @@ def _live_on(device: str) -> Sequence[tuple[UUID, int]]:
 
 
 def _give_back(run_id: UUID, attempt: int, cause: Cause, reason: Json) -> bool:
-    end_trainer(get_settings().run_dir(run_id))
     try:
         with transaction() as session:
             lifecycle.requeue(session, run_id, attempt, cause, reason)
@@ -80,24 +105,61 @@ def _give_back(run_id: UUID, attempt: int, cause: Cause, reason: Json) -> bool:
     return True
 
 
-def end_trainer(run_dir: Path) -> bool:
-    """Kill the trainer that this run directory names, if it is the same process still."""
-    process = _recorded(run_dir)
-    if process is None:
+def end_trainer(run_dir: Path, patience: float = GONE_SECONDS) -> bool:
+    """Kill the trainer that this run directory names, if it is the same process still.
+
+    Raises:
+        Undead: If it does not end within the patience.
+    """
+    known = recorded(run_dir)
+    if known is None or not is_alive(known):
         return False
     with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    with suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
-        process.wait(GONE_SECONDS)
+        os.killpg(known["pid"], signal.SIGKILL)
+    with suppress(psutil.Error):
+        psutil.Process(known["pid"]).wait(patience)
+    if is_alive(known):
+        raise Undead(known)
     forget(run_dir)
     return True
 
 
-def _recorded(run_dir: Path) -> psutil.Process | None:
+def identity(pid: int) -> Json | None:
+    """What tells a process from any other, before and after it; None if there is none."""
+    started = _started(pid)
+    return None if started is None else {"pid": pid, "started": started, "boot": boot_id()}
+
+
+def is_alive(known: Json) -> bool:
+    """Whether this very process is there and more than a corpse that nobody has collected."""
+    if known.get("boot") != boot_id() or _started(known["pid"]) != known.get("started"):
+        return False
     try:
-        known = json.loads((run_dir / FILE).read_text())
-        process = psutil.Process(known["pid"])
-        same = known["boot"] == boot_id() and process.create_time() == known["started"]
-    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+        return bool(psutil.Process(known["pid"]).status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def recorded(run_dir: Path) -> Json | None:
+    """The process that was noted in a run directory."""
+    try:
+        known: Json = json.loads((run_dir / FILE).read_text())
+        return known if isinstance(known["pid"], int) else None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    return process if same else None
+
+
+def _is_of_another_boot(run_dir: Path) -> bool:
+    known = recorded(run_dir)
+    return known is not None and known.get("boot") != boot_id()
+
+
+def _started(pid: int) -> float | None:
+    """When a process started. Linux counts it from the boot, so no setting of a clock moves it."""
+    try:
+        if sys.platform == "linux":
+            stat = Path(f"/proc/{pid}/stat").read_text()
+            return float(stat.rpartition(")")[2].split()[START_FIELD])
+        return float(psutil.Process(pid).create_time())
+    except (OSError, psutil.Error):
+        return None

@@ -7,9 +7,8 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
-from app.models import Attempt, Run, RunState
+from app.models import Attempt, Device, Run, RunState
 from app.runs import lifecycle
-from app.runs.dispatch import memory_need
 from app.runs.preflight import parent_artifact
 from app.settings import get_settings
 from labs import registry
@@ -56,7 +55,7 @@ def _spec(session: Session, run: Run, kind: str) -> RunSpec:
         seed=run.seed,
         device="cuda" if kind == GPU else "cpu",
         threads=_threads(session, run.device),
-        memory_limit_bytes=memory_need(run.estimate) or None,
+        memory_limit_bytes=run.memory_bytes or None,
         base_model=Resource(run.base_model.name, run.base_model.path),
         dataset=Resource(run.dataset.name, run.dataset.path),
         parent=_parent(session, run),
@@ -64,9 +63,11 @@ def _spec(session: Session, run: Run, kind: str) -> RunSpec:
 
 
 def _threads(session: Session, device: str | None) -> int:
-    """An equal part of the cores for each run that is on the device now."""
+    """An equal part of the cores for each run that is on this machine now."""
+    host = select(Device.host).where(Device.name == device).scalar_subquery()
+    here = select(Device.name).where(Device.host == host)
     live = select(func.count()).where(
-        Run.device == device, Run.state.in_([RunState.ASSIGNED, RunState.RUNNING])
+        Run.device.in_(here), Run.state.in_([RunState.ASSIGNED, RunState.RUNNING])
     )
     return max(1, cores() // max(1, session.scalar(live) or 1))
 

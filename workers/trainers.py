@@ -17,6 +17,7 @@ from pathlib import Path
 
 import labs.trainer
 from app.settings import ROOT
+from workers.memory import end_family
 
 Train = Callable[[str], None]
 
@@ -71,18 +72,28 @@ class Trainer:
             else:  # it has not made its own group yet
                 os.kill(self.pid, number)
 
-    def exit_code(self) -> int:
-        """The exit code after the end; negative for a signal."""
+    def kill(self) -> None:
+        """Kill it and all that it started."""
+        if not self.wait(0):  # afterwards its number may be another's
+            end_family(self.pid)
+        self.signal(signal.SIGKILL)
+
+    def end(self, patience: float) -> int | None:
+        """Kill what is left of it; its exit code, negative for a signal.
+
+        None if it is still there after so many seconds: the kernel does not let it go.
+        """
+        self.kill()
+        if not self.wait(patience):
+            return None
         with _children:
             self._process.join()
         code = self._process.exitcode
         assert code is not None, f"trainer {self.pid} was joined and has no exit code"
-        if code == FORKSERVER_GONE:
-            code = -signal.SIGKILL
         # What it may have started dies too, even what ignored its parent's end.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        return code
+        return -signal.SIGKILL if code == FORKSERVER_GONE else code
 
 
 class Forge:

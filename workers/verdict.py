@@ -1,6 +1,7 @@
 """How an attempt ended, as one value: out of its last event, its exit code and what we did to it."""
 
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -23,11 +24,28 @@ class Stop(StrEnum):
     DRAIN = "drain"
     NO_PROGRESS = "no_progress"
     TIME_LIMIT = "time_limit"
+    FAULT = "fault"  # of the device
+    DISK = "disk"
+    MEMORY = "memory"
+    TASKS = "tasks"
+
+    @property
+    def is_sudden(self) -> bool:
+        """Whether there is no time for a checkpoint."""
+        return self in (Stop.MEMORY, Stop.TASKS)
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """A decision to stop a trainer, with its sentence where it has one of its own."""
+
+    stop: Stop
+    why: Json | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """An end of the run (`state`), or a return to the queue (no state)."""
+    """An end of the run or a wait in `held` (`state`), or a return to the queue (no state)."""
 
     cause: Cause | None
     state: RunState | None = None
@@ -35,7 +53,12 @@ class Verdict:
 
 
 def judge(
-    end: Json | None, exit_code: int, stop: Stop | None, step: int, host_oom: bool
+    end: Json | None,
+    exit_code: int,
+    stop: Stop | None,
+    step: int,
+    host_oom: bool,
+    why: Json | None = None,
 ) -> Verdict:
     """Name the end of an attempt.
 
@@ -45,13 +68,14 @@ def judge(
         stop: Why we stopped it, if we did.
         step: The last step that was logged.
         host_oom: Whether the kernel killed something for memory meanwhile.
+        why: The sentence of the stop, if it has one of its own.
     """
     if end and end["outcome"] == "succeeded":
         return Verdict(None, RunState.SUCCEEDED)
-    if end and end["outcome"] == "failed":
+    if end and end["outcome"] == "failed" and not (stop is Stop.FAULT and _may_be_hardware(end)):
         return _failed(end)
     if stop is not None:
-        return _stopped(stop)
+        return _stopped(stop, why)
     if exit_code == -signal.SIGKILL and host_oom:
         told = N_("The machine ran out of memory at step {step}, and the run was killed.")
         return Verdict(Cause.HOST_OUT_OF_MEMORY, RunState.FAILED, reason_of(told, step=step))
@@ -67,7 +91,14 @@ def _failed(end: Json) -> Verdict:
     known = {cause.value for cause in Cause}
     cause = Cause(end["cause"]) if end["cause"] in known else Cause.LAB_CRASHED
     reason = {"message": _template(end), "values": end["values"], "traceback": end["traceback"]}
-    return Verdict(cause, RunState.FAILED, reason)
+    # What was saved is kept, and the run goes on when there is room again.
+    state = RunState.HELD if cause is Cause.DISK_FULL else RunState.FAILED
+    return Verdict(cause, state, reason)
+
+
+def _may_be_hardware(end: Json) -> bool:
+    """A broken device shows as a crash of whatever used it; a lab's own sentence is the lab's."""
+    return end["cause"] in ("", Cause.LAB_CRASHED, Cause.OUT_OF_MEMORY)
 
 
 def _template(end: Json) -> str:
@@ -80,20 +111,55 @@ def _template(end: Json) -> str:
     return message
 
 
-def _stopped(stop: Stop) -> Verdict:
+def _stopped(stop: Stop, why: Json | None) -> Verdict:
     if stop is Stop.CANCEL:
         return Verdict(Cause.CANCELLED, RunState.CANCELLED)
-    if stop is Stop.PREEMPT:
-        told = N_("Gave its place to others who had waited longer. It continues where it stopped.")
-        return Verdict(Cause.PREEMPTED, None, reason_of(told))
-    if stop is Stop.DRAIN:
-        told = N_("Its device was taken out of service. It continues where it stopped.")
-        return Verdict(Cause.DRAINED, None, reason_of(told))
-    if stop is Stop.TIME_LIMIT:
-        told = N_("Stopped at the time limit. Its last checkpoint is kept.")
-        return Verdict(Cause.TIME_LIMIT, RunState.FAILED, reason_of(told))
-    told = N_("Nothing was heard from the run for too long, so it was stopped.")
-    return Verdict(Cause.NO_PROGRESS, None, reason_of(told))
+    cause, state, told = STOPPED[stop]
+    return Verdict(cause, state, why or reason_of(told))
+
+
+STOPPED: Mapping[Stop, tuple[Cause, RunState | None, str]] = {
+    Stop.PREEMPT: (
+        Cause.PREEMPTED,
+        None,
+        N_("Gave its place to others who had waited longer. It continues where it stopped."),
+    ),
+    Stop.DRAIN: (
+        Cause.DRAINED,
+        None,
+        N_("Its device was taken out of service. It continues where it stopped."),
+    ),
+    Stop.FAULT: (
+        Cause.HARDWARE_FAULT,
+        None,
+        N_("Its device broke down. It continues from its last checkpoint on another one."),
+    ),
+    Stop.NO_PROGRESS: (
+        Cause.NO_PROGRESS,
+        None,
+        N_("Nothing was heard from the run for too long, so it was stopped."),
+    ),
+    Stop.TIME_LIMIT: (
+        Cause.TIME_LIMIT,
+        RunState.FAILED,
+        N_("Stopped at the time limit. Its last checkpoint is kept."),
+    ),
+    Stop.DISK: (
+        Cause.DISK_FULL,
+        RunState.HELD,
+        N_("The disk is nearly full. It continues from its checkpoint when there is room."),
+    ),
+    Stop.MEMORY: (
+        Cause.HOST_OUT_OF_MEMORY,
+        RunState.FAILED,
+        N_("It used more memory than it had."),
+    ),
+    Stop.TASKS: (
+        Cause.TOO_MANY_PROCESSES,
+        RunState.FAILED,
+        N_("It had more processes and threads than it may."),
+    ),
+}
 
 
 def oom_kills(path: Path = MEMORY_EVENTS) -> int:

@@ -1,29 +1,22 @@
 """Every SELECT of devices, and the one change people make to them."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.access import Action, require
 from app.audit.record import record
+from app.devices.health import is_silent as is_silent
 from app.errors import NotFound
 from app.i18n import N_
 from app.models import Device, DeviceState, User
-
-# A worker says every two seconds that it is there.
-SILENT_AFTER = timedelta(seconds=10)
 
 
 def list_devices(session: Session) -> Sequence[Device]:
     """Every device that ever registered, by name."""
     return session.scalars(select(Device).order_by(Device.name)).all()
-
-
-def is_silent(device: Device, now: datetime) -> bool:
-    """Whether its worker has not been heard of for a while."""
-    return now - device.heartbeat_at > SILENT_AFTER
 
 
 def takes_runs(device: Device, now: datetime) -> bool:

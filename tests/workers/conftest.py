@@ -37,6 +37,7 @@ class Worker:
 
     process: subprocess.Popen[bytes]
     log: Path
+    name: str = "cpu"
 
     def wait_until_ready(self) -> None:
         eventually(self._is_ready, "the worker is not ready")
@@ -44,7 +45,7 @@ class Worker:
     def _is_ready(self) -> bool:
         assert self.process.poll() is None, self.log.read_text()
         with reading() as session:
-            device = session.get(Device, "cpu")
+            device = session.get(Device, self.name)
             return bool(device and device.ready and device.pid == self.process.pid)
 
     def signal(self, number: signal.Signals) -> None:
@@ -73,9 +74,10 @@ class Bench:
     folder: Path
     workers: list[Worker]
 
-    def start_worker(self, module: str = "tests.workers.scripted") -> Worker:
+    def start_worker(self, module: str = "tests.workers.scripted", name: str = "cpu") -> Worker:
         log = self.folder / "worker.log"
-        worker = Worker(start_process(module, "cpu", log=log), log)
+        words = ["cpu"] if name == "cpu" else ["cpu", name]
+        worker = Worker(start_process(module, *words, log=log), log, name)
         self.workers.append(worker)
         worker.wait_until_ready()
         return worker

@@ -84,4 +84,4 @@ if __name__ == "__main__":
     from tests.workers import scripted
     from workers import device
 
-    sys.exit(device.serve(sys.argv[1], scripted.forge))
+    sys.exit(device.serve(sys.argv[1], scripted.forge, *sys.argv[2:3]))

@@ -1,22 +1,29 @@
 """What a worker says of its device, and what it keeps from its trainers."""
 
 import json
+import socket
 import subprocess
 import sys
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from app.database import reading, transaction
 from app.errors import Conflict
-from app.models import Device, DeviceState
+from app.models import AuditEntry, Device, DeviceState
+from app.runs.reasons import reason_of
 from app.settings import get_settings
 from workers import hardware, orphans
-from workers.device import owned, slots_of
+from workers.claims import elsewhere, owned
+from workers.desk import Desk
+from workers.device import slots_of
+from workers.duty import Duty
+from workers.lookout import Lookout
 from workers.memory import MemoryWatch
 from workers.presence import Presence
 from workers.trainers import scrub, trainer_environment
@@ -42,6 +49,9 @@ class FakeGpu:
     def process_bytes(self, pids: Iterable[int]) -> int | None:
         return self.used
 
+    def fault(self) -> dict[str, Any] | None:
+        return None
+
 
 def row() -> Device:
     with reading() as session:
@@ -61,7 +71,8 @@ def test_a_device_is_registered_before_it_is_ready(database_url: str) -> None:
     assert found.facts["compute_capability"] == [9, 0]
     presence.set_ready(True)
     assert row().ready
-    assert row().telemetry == {"temperature_celsius": 41}
+    assert row().telemetry["temperature_celsius"] == 41
+    assert row().telemetry["disk_free_bytes"] > 0
 
 
 def test_a_heartbeat_counts_on_and_ends_with_the_worker(database_url: str) -> None:
@@ -81,13 +92,114 @@ def test_a_drained_device_stays_drained_when_its_worker_comes_back(database_url:
     assert row().state is DeviceState.DRAINED
 
 
-def test_a_living_worker_elsewhere_keeps_its_device(database_url: str) -> None:
-    presence = Presence("cuda:0", FakeGpu(), slots=4)
-    presence.register()
-    presence.set_ready(True)
-    change(host="another-machine")
+@pytest.fixture
+def living_elsewhere(database_url: str) -> Iterator[None]:
+    """A worker on another machine that has the name `cuda:0` and goes on beating."""
+    Presence("cuda:0", FakeGpu(), slots=4).register()
+    change(host="another-machine", ready=True)
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(0.05):
+            change(heartbeat=Device.heartbeat + 1)
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
+
+
+def test_a_living_worker_elsewhere_keeps_its_name(living_elsewhere: None) -> None:
+    here = Presence("cuda:0", FakeGpu(), slots=4)
+    here.register()
+    assert here.name == elsewhere("cuda:0")
+    assert row().host == "another-machine"
+    with reading() as session:
+        assert session.get_one(Device, here.name).host == socket.gethostname()
+
+
+def test_a_name_that_was_asked_for_is_never_changed(living_elsewhere: None) -> None:
     with pytest.raises(Conflict, match="another-machine"):
-        Presence("cuda:0", FakeGpu(), slots=4).register()
+        Presence("cuda:0", FakeGpu(), slots=4).register(may_rename=False)
+
+
+def test_the_name_of_a_worker_that_is_dead_is_taken_over(database_url: str) -> None:
+    Presence("cuda:0", FakeGpu(), slots=4).register()
+    change(host="another-machine", ready=True)
+    here = Presence("cuda:0", FakeGpu(), slots=4, patience_seconds=0.1)
+    here.register()
+    assert (here.name, row().host) == ("cuda:0", socket.gethostname())
+
+
+def test_a_new_boot_of_the_machine_is_noticed(database_url: str) -> None:
+    Presence("cuda:0", FakeGpu(), slots=4).register()
+    change(boot_id="an earlier one")
+    again = Presence("cuda:0", FakeGpu(), slots=4, patience_seconds=0.1)
+    again.register()
+    assert again.was_restarted
+
+
+def test_the_settings_cap_what_runs_may_take(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BUNSEN_DEVICE_MEMORY", str(5 << 30))
+    get_settings.cache_clear()
+    Presence("cuda:0", FakeGpu(), slots=4).register()
+    assert (row().memory_bytes, row().facts["memory_total_bytes"]) == (5 << 30, 80 << 30)
+
+
+def test_a_broken_device_takes_itself_out_of_service(database_url: str) -> None:
+    duty = Duty()
+    presence = Presence("cuda:0", FakeGpu(), slots=4, duty=duty)
+    presence.register()
+    duty.break_down(reason_of("The driver has lost the GPU."))
+    presence.set_ready(True)
+    presence.set_ready(True)
+    assert row().state is DeviceState.DRAINED
+    assert row().fault == reason_of("The driver has lost the GPU.")
+    assert not duty.takes_runs
+    with reading() as session:
+        entry = session.scalars(select(AuditEntry)).one()
+    assert (entry.action, entry.target, entry.actor_id) == ("device_fault", "cuda:0", None)
+
+
+def test_a_repaired_device_takes_runs_again(database_url: str) -> None:
+    duty = Duty()
+    presence = Presence("cuda:0", FakeGpu(), slots=4, duty=duty)
+    presence.register()
+    duty.break_down(reason_of("The driver has lost the GPU."))
+    presence.set_ready(True)
+    lookout = Lookout("cuda:0", duty, Desk(1, lambda *_: None))
+    lookout.look()
+    assert not duty.takes_runs
+    change(state=DeviceState.ACTIVE, fault=None)
+    lookout.look()
+    assert duty.takes_runs
+
+
+def test_a_canary_that_was_heard_is_told_with_the_next_beat(database_url: str) -> None:
+    duty = Duty()
+    presence = Presence("cuda:0", FakeGpu(), slots=4, duty=duty)
+    presence.register()
+    change(canary_sent=3)
+    lookout = Lookout("cuda:0", duty, Desk(1, lambda *_: None))
+    lookout.look()
+    assert lookout.is_deaf
+    duty.hear(3)
+    duty.hear(2)
+    presence.set_ready(True)
+    assert row().canary_heard == 3
+    assert row().canary_heard_at is not None
+    lookout.look()
+    assert not lookout.is_deaf
+
+
+def test_a_new_worker_is_not_deaf_because_the_last_one_was(database_url: str) -> None:
+    Presence("cuda:0", FakeGpu(), slots=4).register()
+    change(canary_sent=9)
+    Presence("cuda:0", FakeGpu(), slots=4).register()
+    assert row().canary_heard == 9
 
 
 def test_a_device_has_one_owner_on_a_machine(home: Path) -> None:

@@ -1,6 +1,6 @@
 """A GPU as the driver tells of it, on a machine without one."""
 
-# ruff: noqa: N802  the names are NVIDIA's
+# ruff: noqa: N802, N815  the names are NVIDIA's
 
 import sys
 import types
@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app.errors import MissingHere
+from app.i18n import sentence
 from workers import hardware
 
 
@@ -18,9 +19,41 @@ class FakeNvml(types.ModuleType):
     class NVMLError(Exception):
         """What the library raises."""
 
+        def __init__(self, told: str, value: int = 999) -> None:
+            super().__init__(told)
+            self.value = value
+
+    NVML_ERROR_TIMEOUT, NVML_ERROR_GPU_IS_LOST = 10, 15
+    NVML_MEMORY_ERROR_TYPE_UNCORRECTED, NVML_VOLATILE_ECC = 1, 0
+    nvmlEventTypeXidCriticalError = 8
+
     def __init__(self, gpus: int) -> None:
         super().__init__("pynvml")
         self.gpus = gpus
+        self.xids: list[int] = []
+        self.errors = 2
+        self.is_lost = False
+        self.tells_of_faults = True
+
+    def nvmlEventSetCreate(self) -> object:
+        if not self.tells_of_faults:
+            raise self.NVMLError("Not Supported")
+        return object()
+
+    def nvmlDeviceRegisterEvents(self, handle: int, kinds: int, events: object) -> None:
+        assert kinds == self.nvmlEventTypeXidCriticalError
+
+    def nvmlEventSetWait_v2(self, events: object, milliseconds: int) -> Any:
+        if not self.xids:
+            raise self.NVMLError("Timeout", self.NVML_ERROR_TIMEOUT)
+        return types.SimpleNamespace(eventData=self.xids.pop(0))
+
+    def nvmlDeviceGetTotalEccErrors(self, handle: int, kind: int, counter: int) -> int:
+        if self.is_lost:
+            raise self.NVMLError("GPU is lost", self.NVML_ERROR_GPU_IS_LOST)
+        if not self.tells_of_faults:
+            raise self.NVMLError("Not Supported")
+        return self.errors
 
     def nvmlInit(self) -> None:
         pass
@@ -56,8 +89,10 @@ class FakeNvml(types.ModuleType):
 
 
 @pytest.fixture(autouse=True)
-def one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(gpus=1))
+def nvml(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
+    fake = FakeNvml(gpus=1)
+    monkeypatch.setitem(sys.modules, "pynvml", fake)
+    return fake
 
 
 def test_a_gpu_is_known_by_its_uuid() -> None:
@@ -84,3 +119,48 @@ def test_only_the_runs_own_processes_count() -> None:
 def test_a_gpu_that_is_not_here_is_missing() -> None:
     with pytest.raises(MissingHere, match="cuda:1 cannot be used: Invalid Argument"):
         hardware.find("cuda:1")
+
+
+def test_a_healthy_gpu_has_no_fault() -> None:
+    assert hardware.find("cuda:0").fault() is None
+
+
+def test_errors_from_before_the_worker_are_old_news(nvml: FakeNvml) -> None:
+    gpu = hardware.find("cuda:0")
+    nvml.errors = 5
+    fault = gpu.fault()
+    assert fault is not None
+    assert sentence(fault["message"], fault["values"]) == "Uncorrected memory errors (ECC): 3."
+    assert fault["action"] == "Reset the GPU."
+    assert gpu.fault() is None
+
+
+def test_a_gpu_that_fell_off_the_bus_is_named_by_its_xid(nvml: FakeNvml) -> None:
+    gpu = hardware.find("cuda:0")
+    nvml.xids = [79]
+    fault = gpu.fault()
+    assert fault is not None
+    assert sentence(fault["message"], fault["values"]) == "Xid 79: the GPU has fallen off the bus."
+    assert fault["action"].startswith("Restart the machine")
+    assert fault["link"].startswith("https://docs.nvidia.com/")
+
+
+@pytest.mark.parametrize("xid", [13, 31, 43, 45, 94])
+def test_what_a_program_can_cause_takes_no_gpu_out_of_service(nvml: FakeNvml, xid: int) -> None:
+    gpu = hardware.find("cuda:0")
+    nvml.xids = [xid]
+    assert gpu.fault() is None
+    assert nvml.xids == []
+
+
+def test_a_lost_gpu_is_a_fault(nvml: FakeNvml) -> None:
+    gpu = hardware.find("cuda:0")
+    nvml.is_lost = True
+    fault = gpu.fault()
+    assert fault is not None
+    assert fault["message"] == "The driver has lost the GPU."
+
+
+def test_a_gpu_that_tells_of_no_faults_is_used_all_the_same(nvml: FakeNvml) -> None:
+    nvml.tells_of_faults = False
+    assert hardware.find("cuda:0").fault() is None

@@ -78,4 +78,4 @@ def test_kills_for_memory_are_counted(tmp_path: Path) -> None:
 def test_a_page_promises_a_retry_exactly_when_there_is_one(stop: Stop | None) -> None:
     verdict = judge(None, -signal.SIGKILL, stop, step=3, host_oom=False)
     assert verdict.cause is not None
-    assert CAUSES[verdict.cause].retried == (verdict.state is None)
+    assert CAUSES[verdict.cause].retried == (verdict.state in (None, RunState.HELD))
