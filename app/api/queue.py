@@ -1,4 +1,4 @@
-"""The queue as JSON: what waits and runs, how full the devices are, everybody's turns."""
+"""The queue as JSON: what waits and runs, how full the devices are, everybody's turns and why."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -15,6 +15,7 @@ from app.api.shapes import run_line
 from app.models import ClassSession, Run, RunState, User
 from app.queue import queries as lines
 from app.queue.spans import Span, expected_end
+from app.queue.turn import TurnLine, turn_page
 from app.queue.views import (
     DeviceLine,
     classes_in_session,
@@ -25,12 +26,12 @@ from app.queue.views import (
 from app.runs import queries
 from app.security import Actor, Reader
 
-router = APIRouter(prefix="/queue")
+router = APIRouter()
 Shape = dict[str, Any]
 Limit = Annotated[int, Query(ge=1, le=queries.LARGEST_PAGE)]
 
 
-@router.get("")
+@router.get("/queue")
 def show_queue(
     session: Reader, actor: Actor, cursor: str | None = None, limit: Limit = 50
 ) -> Response:
@@ -45,7 +46,7 @@ def show_queue(
         {
             "waiting": [_waiting(run) for run in waiting],
             "next_cursor": following and str(following),
-            "live": [_live(run) for run in queries.live(session, actor)],
+            "live": [_live(run, now) for run in queries.live(session, actor)],
             "held": [run_line(run) for run in held],
             **_counts(session),
             "sessions": [_session(each, now) for each in going_on_and_next(session, now)],
@@ -55,7 +56,7 @@ def show_queue(
     )
 
 
-@router.get("/line")
+@router.get("/queue/line")
 def show_line(
     session: Reader, actor: Actor, cursor: str | None = None, limit: Limit = 50
 ) -> Response:
@@ -71,13 +72,43 @@ def show_line(
     )
 
 
+@router.get("/runs/{run_id}/turn")
+def show_turn(session: Reader, actor: Actor, run_id: UUID) -> Response:
+    """Every term of a waiting run's turn and of its neighbours; times are in seconds."""
+    page = turn_page(session, actor, queries.get_run(session, actor, run_id))
+    return Json(
+        {
+            "terms": [_terms(each) for each in page.lines],
+            "waiting_total": page.waiting_total,
+            "age_weight": page.age_weight,
+            "half_life_seconds": page.half_life_seconds,
+        }
+    )
+
+
+def _terms(line: TurnLine) -> Shape:
+    terms = line.terms
+    return {
+        "position": terms.rank,
+        "this": line.is_this,
+        "yours": line.is_own,
+        "run": _known(terms.run, line.name, line.owner) if line.name else None,
+        "session": terms.session,
+        "boosted": terms.boosted,
+        "turn": terms.turn + 1,
+        "used_seconds": terms.used,
+        "age_seconds": terms.age,
+        "credit_seconds": terms.age_credit,
+        "debt_seconds": terms.debt,
+    }
+
+
 def _waiting(run: Run) -> Shape:
     return {**run_line(run), "boosted": run.boosted_at is not None}
 
 
-def _live(run: Run) -> Shape:
-    end = expected_end(run.assigned_at, run.seconds_low, run.seconds_high)
-    return {**run_line(run), "expected_end": _span(end)}
+def _live(run: Run, now: datetime) -> Shape:
+    return {**run_line(run), "expected_end": _span(expected_end(run, now))}
 
 
 def _span(span: Span | None) -> Shape | None:

@@ -42,7 +42,7 @@ class QueueLine:
     may_boost: bool
 
 
-def line_of(row: Row, actor: User, in_session: Collection[UUID]) -> QueueLine:
+def line_of(row: Row, actor: User, in_session: Collection[UUID], now: datetime) -> QueueLine:
     """What the actor sees of a run; `in_session` are the classes whose lab session goes on."""
     may_cancel = row.is_known and not row.asked_to_stop
     queued = row.state is RunState.QUEUED
@@ -57,7 +57,7 @@ def line_of(row: Row, actor: User, in_session: Collection[UUID]) -> QueueLine:
         state=row.state,
         position=row.position if queued else None,
         start=stored(row.expected_start) if queued else None,
-        end=_end(row),
+        end=expected_end(row, now) if row.state.is_live else None,
         since=row.started_at,
         device=row.device,
         fraction=_fraction(row),
@@ -75,12 +75,6 @@ def lab_title(slug: str) -> str:
         return gettext(registry.get(slug).title)
     except LabError:
         return slug
-
-
-def _end(row: Row) -> Span | None:
-    if not row.state.is_live:
-        return None
-    return expected_end(row.assigned_at, row.seconds_low, row.seconds_high)
 
 
 def _fraction(row: Row) -> float | None:

@@ -63,6 +63,9 @@ class Row:
     started_at: datetime | None
     boosted_at: datetime | None
     preempt_requested_at: datetime | None
+    stages: Sequence[Any]
+    stage: str | None
+    stage_started_at: datetime | None
     progress_done: float
     progress_total: float
 
@@ -167,8 +170,8 @@ def _rows(actor: User) -> Select[Any]:
         *map(if_known, (_of(Run.reason), Run.cancel_requested_at.is_not(None))),
         Run.lab, Run.state, Run.classroom_id, Run.position, Run.expected_start, Run.device,
         Run.memory_bytes, Run.seconds_low, Run.seconds_high, Run.queued_at, Run.assigned_at,
-        Run.started_at, Run.boosted_at, Run.preempt_requested_at, Run.progress_done,
-        Run.progress_total,
+        Run.started_at, Run.boosted_at, Run.preempt_requested_at, Run.stages,
+        Run.stage, Run.stage_started_at, Run.progress_done, Run.progress_total,
     )  # fmt: skip
     return select(*columns).join(User, User.id == Run.owner_id)
 

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from typing import Any
 
 from app.i18n import gettext, number
+from app.runs import measured
+from app.runs.world import progress_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,12 @@ def stored(expected: Mapping[str, str] | None) -> Span | None:
     return Span(earliest, latest)
 
 
-def expected_end(since: datetime | None, low: float | None, high: float | None) -> Span | None:
-    """When a run that started then should end, by its estimate in seconds."""
-    if since is None or low is None or high is None:
-        return None
-    return Span(since + timedelta(seconds=low), since + timedelta(seconds=high))
+def expected_end(run: Any, now: datetime) -> Span | None:
+    """When a live run should end, as the scheduler judges it; `run` is a row of a run or of a line."""
+    low, high = run.seconds_low, run.seconds_high
+    seconds = None if low is None or high is None else (low, high)
+    ends = measured.ends(seconds, run.assigned_at, progress_of(run), now)
+    return Span(*ends) if ends else None
 
 
 def roughly(seconds: float) -> str:

@@ -69,7 +69,7 @@ def queue_page(session: Session, actor: User, cursor: Cursor) -> QueuePage:
     kinds = queries.waiting_by_kind(session)
 
     def shown(rows: Sequence[Row]) -> list[QueueLine]:
-        return [line_of(row, actor, in_session) for row in rows]
+        return [line_of(row, actor, in_session, now) for row in rows]
 
     return QueuePage(
         now=now,
