@@ -102,8 +102,8 @@ def _parties(
         Run.owner_id == actor.id,
         lambda since: device_seconds_since(session, since, owner=actor.id, now=now),
         (
-            N_("You have {count} runs waiting, and {limit} is the most one person may queue here. The first of them should start in about {wait}; or cancel one."),
-            N_("You have {count} runs waiting, and {limit} is the most one person may queue here. Wait until one starts, or cancel one."),
+            N_("You have {count} of at most {limit} runs waiting. The first of them should start in about {wait}; you may also cancel one."),
+            N_("You have {count} of at most {limit} runs waiting. Wait until one has started, or cancel one."),
         ),
         N_("You have used {used} of the {limit} device-minutes that one person may use in 24 hours. There is room again in about {wait}."),
     )  # fmt: skip
@@ -114,8 +114,8 @@ def _parties(
         Run.classroom_id == classroom.id,
         lambda since: device_seconds_since(session, since, classroom=classroom.id, now=now),
         (
-            N_("Your class has {count} runs waiting, and {limit} is the most it may queue. The first of them should start in about {wait}."),
-            N_("Your class has {count} runs waiting, and {limit} is the most it may queue. Try again when one has started."),
+            N_("Your class has {count} of at most {limit} runs waiting. The first of them should start in about {wait}."),
+            N_("Your class has {count} of at most {limit} runs waiting. Try again when one has started."),
         ),
         N_("Your class has used {used} of the {limit} device-minutes that it may use in 24 hours. There is room again in about {wait}."),
     )  # fmt: skip
