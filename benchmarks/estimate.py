@@ -22,7 +22,7 @@ from labs.models import read_facts
 from labs.runspec import Resource, RunSpec, write_params
 
 SAMPLE_SECONDS = 0.01
-ROWS, STEPS, SEED = 400, 2, 7
+ROWS, STEPS, SEED = 200, 2, 7
 MIB = 1 << 20
 
 
@@ -32,26 +32,26 @@ class Case:
 
     name: str
     model: str = "base"
-    words: int = 60
+    words: int = 40
     params: dict[str, Any] = field(default_factory=dict)
 
 
 CASES = (
     Case("as it comes"),
     Case("1 row", params={"batch_size": 1}),
-    Case("64 rows", params={"batch_size": 64}),
-    Case("128 rows", params={"batch_size": 128}),
-    Case("64 longer rows", words=240, params={"batch_size": 64, "max_length": 1024}),
-    Case("cut to 64 tokens", words=240, params={"batch_size": 64, "max_length": 64}),
-    Case("rank 128", params={"batch_size": 64, "rank": 128}),
-    Case("two modules", params={"batch_size": 64, "target_modules": "q_proj, v_proj"}),
-    Case("dropout", params={"batch_size": 64, "dropout": 0.1}),
-    Case("DoRA", params={"batch_size": 64, "variant": "dora"}),
-    Case("checkpointing", params={"batch_size": 64, "gradient_checkpointing": True}),
-    Case("NF4", params={"batch_size": 64, "base_quantization": "nf4"}),
-    Case("bf16", params={"batch_size": 64, "precision": "bf16"}),
-    Case("8 layers", model="teacher", params={"batch_size": 64}),
-    Case("2 layers", model="student", params={"batch_size": 64}),
+    Case("32 rows", params={"batch_size": 32}),
+    Case("96 rows", params={"batch_size": 96}),
+    Case("32 longer rows", words=120, params={"batch_size": 32, "max_length": 1024}),
+    Case("cut to 64 tokens", words=120, params={"batch_size": 32, "max_length": 64}),
+    Case("rank 128", params={"batch_size": 32, "rank": 128}),
+    Case("two modules", params={"batch_size": 32, "target_modules": "q_proj, v_proj"}),
+    Case("dropout", params={"batch_size": 32, "dropout": 0.1}),
+    Case("DoRA", params={"batch_size": 32, "variant": "dora"}),
+    Case("checkpointing", params={"batch_size": 32, "gradient_checkpointing": True}),
+    Case("NF4", params={"batch_size": 32, "base_quantization": "nf4"}),
+    Case("bf16", params={"batch_size": 32, "precision": "bf16"}),
+    Case("8 layers", model="teacher", params={"batch_size": 32}),
+    Case("2 layers", model="student", params={"batch_size": 32}),
 )
 
 

@@ -40,11 +40,8 @@ def timeline(run: Run, attempts: Sequence[Attempt], reached: int | None) -> list
 
     `reached` is the last step that the run has logged.
     """
-    lines = []
-    for attempt, following in zip(attempts, [*attempts[1:], None], strict=True):
-        last = following.resumed_from_step if following is not None else reached
-        lines.append(_line(run, attempt, last))
-    return lines
+    ends = [following.resumed_from_step for following in attempts[1:]] + [reached]
+    return [_line(run, attempt, last) for attempt, last in zip(attempts, ends, strict=False)]
 
 
 def _line(run: Run, attempt: Attempt, last: int | None) -> AttemptLine:
