@@ -8,10 +8,13 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from app.accounts import people
+from app.accounts.leaving import shut_out
 from app.accounts.views import entry_address, people_page
+from app.database import after_commit
 from app.errors import InvalidInput
 from app.html import render
 from app.models import Role
+from app.runs.dispatch import fill_devices
 from app.security import Admin, Reader, Writer
 
 router = APIRouter(prefix="/admin/people")
@@ -48,10 +51,11 @@ def new_link(request: Request, session: Writer, actor: Admin, user_id: UUID) -> 
 @router.post("/{user_id}/disable")
 def disable(request: Request, session: Writer, actor: Admin, user_id: UUID) -> Response:
     try:
-        people.disable(session, people.get_user(session, user_id), actor)
+        shut_out(session, people.get_user(session, user_id), actor)
     except InvalidInput as error:
         page = people_page(session, error=error)
         return render(request, "accounts/people.html", page, status=error.status_code)
+    after_commit(session, fill_devices)
     return RedirectResponse("/admin/people", 303)
 
 

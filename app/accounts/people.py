@@ -128,7 +128,7 @@ def enter(session: Session, token: str) -> User:
 
 
 def disable(session: Session, user: User, actor: User | None = None) -> None:
-    """Shut a person out: their sessions end at once, their runs stay."""
+    """Shut a person out: their sessions end at once. `leaving.shut_out` sees to their runs."""
     if actor is not None and actor.id == user.id:
         raise InvalidInput([FieldError("", N_("You cannot disable yourself."))])
     user.disabled_at = clock.now()

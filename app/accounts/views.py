@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 
 from app.accounts import people, sessions
+from app.accounts.leaving import unfinished_runs
 from app.errors import AppError, InvalidInput
 from app.i18n import sentence
 from app.models import ApiToken, LoginSession, Role, User
@@ -50,6 +52,7 @@ class PeoplePage:
     """Everybody who may enter. Rendered by accounts/people.html."""
 
     people: Sequence[User]
+    unfinished: Mapping[UUID, int]
     roles: Sequence[Role]
     name: str
     role: str
@@ -89,6 +92,7 @@ def people_page(
 ) -> PeoplePage:
     return PeoplePage(
         people=people.list_users(session),
+        unfinished=unfinished_runs(session),
         roles=tuple(Role),
         name=name,
         role=role,

@@ -147,6 +147,12 @@ def held(session: Session, actor: User, limit: int) -> Sequence[Run]:
     return session.scalars(statement.order_by(Run.id.desc()).limit(limit)).all()
 
 
+def count_held(session: Session, actor: User) -> int:
+    """How many runs that the actor may see are held."""
+    counted = select(func.count()).select_from(Run)
+    return session.scalar(counted.where(visible(actor), Run.state == RunState.HELD)) or 0
+
+
 def totals(session: Session, actor: User, since: datetime) -> Mapping[UUID, Counter[RunState]]:
     """The same as `counts`, by class, for all classes at once."""
     failed = (Run.state == RunState.FAILED) & (Run.finished_at >= since)
@@ -165,7 +171,7 @@ def totals(session: Session, actor: User, since: datetime) -> Mapping[UUID, Coun
 def sizes(session: Session) -> Mapping[UUID, int]:
     """How many students each class has."""
     counted = select(Enrollment.classroom_id, func.count()).where(Enrollment.role == Role.STUDENT)
-    return dict(session.execute(counted.group_by(Enrollment.classroom_id)).tuples().all())
+    return dict(session.execute(counted.group_by(Enrollment.classroom_id)).all())
 
 
 def _within(actor: User, classroom_id: UUID) -> tuple[ColumnElement[bool], ...]:
@@ -179,4 +185,4 @@ def _runs() -> Select[Run]:
 
 def _roles(session: Session, actor: User) -> Mapping[UUID, Role]:
     own = select(Enrollment.classroom_id, Enrollment.role).where(Enrollment.user_id == actor.id)
-    return dict(session.execute(own).tuples().all())
+    return dict(session.execute(own).all())

@@ -52,4 +52,4 @@ def _unfinished(session: Session, actor: User) -> dict[RunState, int]:
         .where(Run.owner_id == actor.id, Run.state.in_(states))
         .group_by(Run.state)
     )
-    return dict(session.execute(counted).tuples().all())
+    return dict(session.execute(counted).all())

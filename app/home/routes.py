@@ -12,6 +12,8 @@ router = APIRouter()
 
 
 @router.get("/")
-def show(request: Request, session: Reader, actor: Actor) -> Response:
-    block = "work" if wants_block(request) else None
-    return render(request, "home/show.html", home_page(session, actor), block)
+def show(request: Request, session: Reader, actor: Actor, part: str = "work") -> Response:
+    """The page; for htmx its block `work` or `classes`."""
+    block = "classes" if part == "classes" else "work"
+    page = home_page(session, actor)
+    return render(request, "home/show.html", page, block if wants_block(request) else None)
