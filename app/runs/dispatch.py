@@ -88,7 +88,8 @@ def decide(world: World, now: datetime) -> Decision:
     if disk_is_full():
         places, instead = [replace(place, is_open=False) for place in places], DISK_FULL
     plan = scheduling.choose(world.waiting, places, world.usage, now, world.rules)
-    asked = preemption.make_room(plan.left, plan.places, world.usage, now, world.rules)
+    front = plan.front(preemption.FRONT)
+    asked = preemption.make_room(front, plan.places, world.usage, now, world.rules)
     return Decision(world, plan, asked, instead)
 
 

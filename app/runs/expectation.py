@@ -6,6 +6,7 @@ the range: exactly so for runs of equal memory, about so where small ones pass l
 
 import heapq
 import math
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +18,8 @@ from app.runs.rooms import UNKNOWN, Memory, Room, rooms_of
 
 # Nothing sensible can be said of what comes after so long.
 HORIZON_SECONDS = timedelta(days=365).total_seconds()
+# So many different needs of memory are told apart when a device is chosen.
+MOST_LEVELS = 64
 End = tuple[float, int, int]  # seconds from now, bytes and slots that become free then
 
 
@@ -41,38 +44,45 @@ def expected_starts(
     return found
 
 
-def _simulate(runs: Iterable[Waiting], rooms: Sequence[Room], end: int) -> list[float]:
+def _simulate(runs: Sequence[Waiting], rooms: Sequence[Room], end: int) -> list[float]:
     """Seconds until each starts when all take the least (0) or the most (1) of their time."""
-    line = [(0.0, number, device) for number, device in enumerate(_devices(rooms, end))]
+    devices = _devices(rooms, end)
+    levels = _levels(runs)
+    soonest = {level: _Soonest(level, devices) for level in levels}
     starts = []
     for run in runs:
-        after, number, device = _soonest(line, run)
-        starts.append(after)
-        if device is not None:
-            device.take(run, after, (run.seconds or UNKNOWN)[end])
-            heapq.heappush(line, (device.next_slot(), number, device))
+        device = soonest[levels[bisect_left(levels, run.memory_bytes)]].device()
+        starts.append(device.take(run, (run.seconds or UNKNOWN)[end]) if device else math.inf)
     return starts
 
 
-def _soonest(
-    line: list[tuple[float, int, "_Device"]], run: Waiting
-) -> tuple[float, int, "_Device | None"]:
-    """Take the device out of the line on which the run starts first.
+def _levels(runs: Iterable[Waiting]) -> list[int]:
+    """The needs that are told apart when a device is chosen: all, or some steps if too many."""
+    needs = sorted({run.memory_bytes for run in runs})
+    step = math.ceil(len(needs) / MOST_LEVELS) or 1
+    return needs[::-step][::-1]
 
-    The line is a heap by the next free slot: no device further back can be sooner.
+
+class _Soonest:
+    """The devices by when so much memory and a slot are free there.
+
+    A device is only ever taken, never given back, so that moment only moves on: an entry of
+    the heap is a lower bound, and the first that still holds is the soonest.
     """
-    best: tuple[float, int, _Device | None] = (math.inf, 0, None)
-    passed = []
-    while line and line[0][0] < best[0]:
-        entry = heapq.heappop(line)
-        after = entry[2].fits_after(run.memory_bytes)
-        if after < best[0]:
-            best = (after, entry[1], entry[2])
-        passed.append(entry)
-    for entry in passed:
-        if entry[2] is not best[2]:
-            heapq.heappush(line, entry)
-    return best
+
+    def __init__(self, need: int, devices: Sequence["_Device"]) -> None:
+        self._need, self._devices = need, devices
+        self._heap = [(device.fits_after(need), n) for n, device in enumerate(devices)]
+        heapq.heapify(self._heap)
+
+    def device(self) -> "_Device | None":
+        while self._heap:
+            bound, number = self._heap[0]
+            after = self._devices[number].fits_after(self._need)
+            if after == bound:
+                return self._devices[number] if after < math.inf else None
+            heapq.heapreplace(self._heap, (after, number))
+        return None
 
 
 @dataclass(slots=True)
@@ -82,30 +92,30 @@ class _Device:
     total: int
     free: int
     slots: int
-    ends: list[End]
+    ends: list[End]  # sorted
     time: float = 0.0
 
-    def next_slot(self) -> float:
-        """No run can start here before."""
-        return self.time if self.slots > 0 or not self.ends else max(self.time, self.ends[0][0])
-
     def fits_after(self, need: int) -> float:
-        if need > self.total:
-            return math.inf
+        """Seconds from now; infinite if it never fits."""
         free, slots, after = self.free, self.slots, self.time
-        for end, memory, slot in sorted(self.ends) if free < need or slots < 1 else ():
+        for end, memory, slot in self.ends:
             if free >= need and slots > 0:
                 break
             free, slots, after = free + memory, slots + slot, max(after, end)
         return after if free >= need and slots > 0 else math.inf
 
-    def take(self, run: Waiting, after: float, seconds: float) -> None:
+    def take(self, run: Waiting, seconds: float) -> float:
+        """Let the run start as soon as it fits; returns when that is."""
+        gone = 0
         while self.free < run.memory_bytes or self.slots < 1:
-            _, memory, slot = heapq.heappop(self.ends)
+            end, memory, slot = self.ends[gone]
             self.free, self.slots = self.free + memory, self.slots + slot
-        self.time = after
+            self.time = max(self.time, end)
+            gone += 1
+        del self.ends[:gone]
         self.free, self.slots = self.free - run.memory_bytes, self.slots - 1
-        heapq.heappush(self.ends, (after + seconds, run.memory_bytes, 1))
+        insort(self.ends, (self.time + seconds, run.memory_bytes, 1))
+        return self.time
 
 
 def _devices(rooms: Sequence[Room], end: int) -> list[_Device]:
@@ -118,6 +128,5 @@ def _devices(rooms: Sequence[Room], end: int) -> list[_Device]:
 def _device(memory: Memory, sharing: Sequence[Room], end: int) -> _Device:
     names = {room.place.name for room in sharing}
     ends = [(use.ends[end], use.memory_bytes, int(use.device in names)) for use in memory.uses]
-    heapq.heapify(ends)
     slots = sum(room.free_slots for room in sharing)
-    return _Device(memory.total, memory.free, slots, ends)
+    return _Device(memory.total, memory.free, slots, sorted(ends))

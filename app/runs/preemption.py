@@ -17,7 +17,7 @@ from app.runs.allowance import Allowance
 from app.runs.places import Live, Place, Rules, Waiting, patient_since
 from app.runs.reasons import reason_of
 from app.runs.rooms import Room, rooms_of
-from app.runs.turns import Key, Line, live_runs
+from app.runs.turns import Key, Line
 
 Json = dict[str, Any]
 # A run that others must leave at once for a lab session has worked at least so long.
@@ -61,8 +61,10 @@ def make_room(
         rules: Lab sessions, slices and limits.
     """
     rules = rules or Rules()
-    asking = _Asking(places, usage, now, rules)
     line = Line(left, places, usage, now, rules)
+    asking = _Asking(places, line, now, rules)
+    if not asking.anybody:
+        return ()
     able = ((key, run) for key, run in line.keyed() if asking.allowance.allows(run))
     for key, run in islice(able, FRONT):
         if not asking.anybody_after(key):
@@ -74,20 +76,22 @@ def make_room(
 class _Asking:
     """The devices as they will be once everybody who was asked has gone."""
 
-    def __init__(
-        self, places: Sequence[Place], usage: Mapping[UUID, float], now: datetime, rules: Rules
-    ) -> None:
+    def __init__(self, places: Sequence[Place], line: Line, now: datetime, rules: Rules) -> None:
         self.asked: list[Preemption] = []
         self.allowance = Allowance(places, rules)
         self._now, self._rules = now, rules
         self._rooms = rooms_of(places, now)
-        counts = live_runs(places)
-        empty = Line((), (), usage, now, rules)
-        self._victims = {room.place.name: self._on(room, empty, counts) for room in self._rooms}
+        self._least = LEAST_WORK if rules.sessions else rules.time_slice
+        self._victims = {room.place.name: self._on(room, line) for room in self._rooms}
         for room in self._rooms:
             for live in room.place.runs:
                 if live.is_asked:
                     _leave(room, live)
+
+    @property
+    def anybody(self) -> bool:
+        """Whether there is any run that may be asked at all."""
+        return any(self._victims.values())
 
     def anybody_after(self, key: Key) -> bool:
         """Whether any run that may be asked comes later in line than this."""
@@ -119,12 +123,15 @@ class _Asking:
         room.take(run)
         self.allowance.count(run)
 
-    def _on(self, room: Room, line: Line, counts: Mapping[UUID, int]) -> list[_Victim]:
+    def _on(self, room: Room, line: Line) -> list[_Victim]:
         """Those on a device who may be asked at all, the last in line at the end."""
         return sorted(
-            _Victim(line.key_on_return(live, counts[live.owner]), live)
+            _Victim(line.key_on_return(live), live)
             for live in room.place.runs
-            if not live.is_asked and live.since is not None and not self._ends_soon(live)
+            if live.since is not None
+            and self._now - live.since >= self._least
+            and not live.is_asked
+            and not self._ends_soon(live)
         )
 
     def _enough(self, room: Room, key: Key, run: Waiting) -> list[_Victim] | None:

@@ -31,6 +31,17 @@ class Memory:
     free: int = 0
     uses: list[Use] = field(default_factory=list)
     kept_seconds: float | None = None
+    _sorted: dict[int, list[Use]] = field(default_factory=dict)
+
+    def add(self, use: Use) -> None:
+        self.uses.append(use)
+        self._sorted.clear()
+
+    def by_end(self, end: int) -> list[Use]:
+        """The uses by their earliest (0) or latest (1) end, sorted once for many questions."""
+        if end not in self._sorted:
+            self._sorted[end] = sorted(self.uses, key=lambda use: use.ends[end])
+        return self._sorted[end]
 
 
 @dataclass(slots=True)
@@ -56,12 +67,12 @@ class Room:
     def take(self, run: Waiting) -> None:
         self.free_slots -= 1
         self.memory.free -= run.memory_bytes
-        self.memory.uses.append(Use(run.seconds or UNKNOWN, run.memory_bytes, self.place.name))
+        self.memory.add(Use(run.seconds or UNKNOWN, run.memory_bytes, self.place.name))
 
     def starts_in(self, run: Waiting, end: int) -> float:
         """Seconds until it fits if nothing else comes; `end` 0 takes the earliest ends, 1 the latest."""
         free, slots, after = self.memory.free, self.free_slots, 0.0
-        for use in sorted(self.memory.uses, key=lambda use: use.ends[end]):
+        for use in self.memory.by_end(end):
             if free >= run.memory_bytes and slots > 0:
                 break
             free += use.memory_bytes

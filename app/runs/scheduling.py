@@ -85,12 +85,10 @@ def choose(
     """
     rules = rules or Rules()
     line = Line(waiting, places, usage, now, rules)
-    smallest = min((run.memory_bytes for run in waiting), default=0)
     filling = _Filling(places, Allowance(places, rules), now)
-    for run in line:
-        if filling.is_done(smallest):
-            break
-        filling.place(run)
+    if filling.is_open:
+        for _, run in line.keyed(filling.may_place):
+            filling.place(run)
     return Plan(tuple(filling.assignments), filling.filled(), line, filling.kept)
 
 
@@ -121,14 +119,24 @@ class _Filling:
         self.assignments: list[Assignment] = []
         self.kept: dict[str, UUID] = {}
         self._places, self._allowance, self._now = places, allowance, now
+        self._impatient = now - PATIENCE
         self._given: dict[str, list[Live]] = {}
         self._rooms = rooms_of(places, now)
         self._open = [room for room in self._rooms if room.free_slots > 0]
         self._measure()
 
-    def is_done(self, smallest: int) -> bool:
-        """Whether not even a run that needs so little could be placed."""
-        return smallest > self._most_free
+    @property
+    def is_open(self) -> bool:
+        return bool(self._open)
+
+    def may_place(self, run: Waiting) -> bool:
+        """Whether anything can be done for it; a glance, since most runs fit nowhere."""
+        if run.memory_bytes > self._most_free:
+            return self._keeps and run.queued_at <= self._impatient
+        if run.memory_bytes <= self._most_free_for_long:
+            return True
+        fits_between = run.seconds is not None and run.seconds[1] <= self._longest_gap
+        return fits_between or (self._keeps and run.queued_at <= self._impatient)
 
     def place(self, run: Waiting) -> None:
         if not self._allowance.allows(run):
@@ -136,7 +144,7 @@ class _Filling:
         room = self._room_for(run)
         if room is not None:
             self._give(run, room)
-        elif self._now - patient_since(run) >= PATIENCE:
+        elif patient_since(run) <= self._impatient:
             self._keep_a_room(run)
 
     def filled(self) -> tuple[Place, ...]:
@@ -149,12 +157,6 @@ class _Filling:
         )
 
     def _room_for(self, run: Waiting) -> Room | None:
-        if run.memory_bytes > self._most_free:
-            return None
-        if run.memory_bytes > self._most_free_for_long and (
-            run.seconds is None or run.seconds[1] > self._longest_gap
-        ):
-            return None
         return min((room for room in self._open if room.fits(run)), key=Room.rank, default=None)
 
     def _give(self, run: Waiting, room: Room) -> None:
@@ -166,11 +168,11 @@ class _Filling:
 
     def _keep_a_room(self, run: Waiting) -> None:
         """Where it can start soonest, nobody passes by who might make it wait longer."""
-        able = [
+        able = (
             room
             for room in self._rooms
             if room.memory.kept_seconds is None and run.memory_bytes <= room.memory.total
-        ]
+        )
         soonest = min(able, key=lambda room: (room.starts_in(run, 1), room.rank()), default=None)
         if soonest is not None:
             soonest.memory.kept_seconds = soonest.starts_in(run, 0)
@@ -178,13 +180,15 @@ class _Filling:
             self._measure()
 
     def _measure(self) -> None:
-        """How much is free at most, so that most runs that fit nowhere are seen at a glance."""
+        """What is free at most, for how long, and for how much a device may still be kept."""
         self._open = [room for room in self._open if room.free_slots > 0]
-        kept = [room.memory for room in self._open if room.memory.kept_seconds is not None]
         free = [room.memory.free for room in self._open if room.memory.kept_seconds is None]
-        self._longest_gap = max((each.kept_seconds or 0.0 for each in kept), default=0.0)
+        kept = [room.memory for room in self._open if room.memory.kept_seconds is not None]
         self._most_free_for_long = max(free, default=-1)
-        self._most_free = max(free + [each.free for each in kept], default=-1)
+        self._most_free = max((each.free for each in kept), default=self._most_free_for_long)
+        self._most_free = max(self._most_free, self._most_free_for_long)
+        self._longest_gap = max((each.kept_seconds or 0.0 for each in kept), default=0.0)
+        self._keeps = any(room.memory.kept_seconds is None for room in self._rooms)
 
 
 def _live(run: Waiting, now: datetime) -> Live:

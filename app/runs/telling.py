@@ -43,8 +43,16 @@ class _Turn:
             self._due = now + FAR_EVERY_SECONDS
             return True
 
+    def reset(self) -> None:
+        self._due = 0.0
+
 
 _far = _Turn()
+
+
+def forget() -> None:
+    """Tell everybody at the next decision; for tests and measurements."""
+    _far.reset()
 
 
 def tell(plan: Plan, now: datetime, rules: Rules, instead: Json | None = None) -> int:

@@ -11,9 +11,10 @@ The order of the waiting runs, each rule deciding only among those equal by the 
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from operator import attrgetter
 from typing import NamedTuple
 from uuid import UUID
@@ -22,6 +23,8 @@ from app.runs.places import Live, Place, Rules, Waiting
 
 # Ten seconds of waiting weigh as one second of device time used by somebody else.
 AGE_WEIGHT = 0.1
+Wanted = Callable[[Waiting], bool]
+Turns = Iterator[tuple[int, Waiting]]
 
 
 class Key(NamedTuple):
@@ -66,7 +69,7 @@ class Line:
     """The waiting runs in the order of their turns, worked out only as far as it is read.
 
     Within one person's runs the keys rise, so it is a merge of the people's own lines:
-    few heads to compare, and nothing done for runs whose turn is far away.
+    few heads to compare, and nothing is done for runs whose turn is far away.
     """
 
     def __init__(
@@ -77,62 +80,63 @@ class Line:
         now: datetime,
         rules: Rules,
     ) -> None:
-        self._usage, self._now, self._sessions = usage, now.timestamp(), rules.sessions
-        self._found: list[tuple[Key, Waiting]] = []
-        turns = live_runs(places)
-        heads = []
-        for owner, own in _by_owner(waiting, rules).items():
-            rest = iter(own)
-            first = next(rest)
-            heads.append((self._key(first, turns[owner]), first, rest))
-        heapq.heapify(heads)
-        self._heads = heads
+        self._waiting, self._usage, self._now = waiting, usage, now.timestamp()
+        self._sessions = rules.sessions
+        self._live = live_runs(places)
 
     def __iter__(self) -> Iterator[Waiting]:
         return (run for _, run in self.keyed())
 
-    def keyed(self) -> Iterator[tuple[Key, Waiting]]:
-        """Each run with its key, in order."""
-        number = 0
-        while number < len(self._found) or self._advance():
-            yield self._found[number]
-            number += 1
+    def keyed(self, wanted: Wanted | None = None) -> Iterator[tuple[Key, Waiting]]:
+        """Each run with its key, in order; those not wanted count for turns and are passed by."""
+        heads = [head for own in self._own_lines if (head := self._next(self._turns(own, wanted)))]
+        heapq.heapify(heads)
+        while heads:
+            key, run, rest = heads[0]
+            yield key, run
+            if head := self._next(rest):
+                heapq.heapreplace(heads, head)
+            else:
+                heapq.heappop(heads)
 
-    def key_on_return(self, live: Live, live_of_owner: int) -> Key:
+    def key_on_return(self, live: Live) -> Key:
         """The key that a live run will have when it waits again."""
         queued_at = live.queued_at.timestamp() if live.queued_at else self._now
         return Key(
             live.classroom not in self._sessions,
             not live.boosted,
-            live_of_owner - 1,
+            self._live[live.owner] - 1,
             self._debt(live.owner, queued_at),
             queued_at,
             live.run,
         )
 
-    def _advance(self) -> bool:
-        if not self._heads:
-            return False
-        key, run, rest = self._heads[0]
-        self._found.append((key, run))
-        following = next(rest, None)
-        if following is None:
-            heapq.heappop(self._heads)
-        else:
-            head = (self._key(following, key.turn + 1), following, rest)
-            heapq.heapreplace(self._heads, head)
-        return True
+    @cached_property
+    def _own_lines(self) -> list[list[Waiting]]:
+        """Each person's runs in the order that holds among them."""
+        own: dict[int, list[Waiting]] = {}
+        # Rows come sorted by age, and sorting what is sorted costs little.
+        for run in sorted(self._waiting, key=attrgetter("queued_at", "run")):
+            own.setdefault(run.owner.int, []).append(run)  # of a UUID, its int hashes fastest
+        for runs in own.values():
+            if self._sessions or any(run.boosted for run in runs):
+                runs.sort(key=self._rank)
+        return list(own.values())
 
-    def _key(self, run: Waiting, turn: int) -> Key:
+    def _turns(self, own: Sequence[Waiting], wanted: Wanted | None) -> Turns:
+        numbered = enumerate(own, start=self._live[own[0].owner])
+        return numbered if wanted is None else (each for each in numbered if wanted(each[1]))
+
+    def _next(self, rest: Turns) -> tuple[Key, Waiting, Turns] | None:
+        turn, run = next(rest, (0, None))
+        if run is None:
+            return None
         queued_at = run.queued_at.timestamp()
-        return Key(
-            run.classroom not in self._sessions,
-            not run.boosted,
-            turn,
-            self._debt(run.owner, queued_at),
-            queued_at,
-            run.run,
-        )
+        debt = self._debt(run.owner, queued_at)
+        return Key(*self._rank(run), turn, debt, queued_at, run.run), run, rest
+
+    def _rank(self, run: Waiting) -> tuple[bool, bool]:
+        return run.classroom not in self._sessions, not run.boosted
 
     def _debt(self, owner: UUID, queued_at: float) -> float:
         return self._usage.get(owner, 0.0) - AGE_WEIGHT * (self._now - queued_at)
@@ -173,15 +177,3 @@ def _terms(rank: int, key: Key, run: Waiting, used: float, now: datetime) -> Ter
         debt=key.debt,
         queued_at=run.queued_at,
     )
-
-
-def _by_owner(waiting: Iterable[Waiting], rules: Rules) -> dict[UUID, list[Waiting]]:
-    """Each person's runs in the order that holds among them."""
-    own: dict[UUID, list[Waiting]] = {}
-    # Rows come sorted by age, and sorting what is sorted costs little.
-    for run in sorted(waiting, key=attrgetter("queued_at", "run")):
-        own.setdefault(run.owner, []).append(run)
-    for runs in own.values():
-        if rules.sessions or any(run.boosted for run in runs):
-            runs.sort(key=lambda run: (run.classroom not in rules.sessions, not run.boosted))
-    return own

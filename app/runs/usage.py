@@ -60,7 +60,7 @@ def device_seconds_since(
     return sum(used.values()) if owner is None else used.get(owner, 0.0)
 
 
-AttemptRow = Row[tuple[UUID, datetime | None, datetime | None, float]]
+AttemptRow = Row[UUID, datetime | None, datetime | None, float]
 
 
 def _attempts_since(since: datetime) -> Select[UUID, datetime | None, datetime | None, float]:
@@ -79,4 +79,4 @@ def _seconds(row: AttemptRow, now: datetime) -> float:
     """By the supervisor's steady clock; by the clock on the wall until that has told anything."""
     if row.device_seconds > 0 or row.started_at is None:
         return float(row.device_seconds)
-    return max(0.0, ((row.finished_at or now) - row.started_at).total_seconds())
+    return max(0.0, float(((row.finished_at or now) - row.started_at).total_seconds()))
