@@ -162,7 +162,7 @@ def _archive_again(session: Session, run_id: UUID, chunk: Any, firsts: Mapping[s
     again = block.present & (block.steps >= limits[:, None])
     if not again.any():
         return
-    archived = again.any(axis=0) & ~(block.present & ~again).any(axis=0)
+    archived: Bools = np.asarray(again.any(axis=0) & ~(block.present & ~again).any(axis=0))
     left_out = again & ~archived
     present, values = block.present & ~left_out, np.where(left_out, np.nan, block.values)
     kept = Block(block.keys, block.steps, block.times, values, present)
