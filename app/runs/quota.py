@@ -7,14 +7,14 @@ has the whole database), so that of parallel submissions each counts the ones be
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from uuid import UUID
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
 
 from app import clock
 from app.access import classroom_of
-from app.errors import TooMany
+from app.errors import Forbidden, TooMany
 from app.html import duration, number
 from app.i18n import N_
 from app.models import Classroom, Run, RunState, User
@@ -52,12 +52,16 @@ def take_turn(session: Session, actor: User) -> Classroom | None:
 
     Returns:
         The class that their runs count for.
+
+    Raises:
+        Forbidden: If the account was disabled since the request came in.
     """
-    _lock(session, select(User.id).where(User.id == actor.id))
+    if _locked(session, select(User.disabled_at).where(User.id == actor.id)) is not None:
+        raise Forbidden(N_("This account is disabled."))
     classroom_id = classroom_of(session, actor)
     if classroom_id is None:
         return None
-    _lock(session, select(Classroom.id).where(Classroom.id == classroom_id))
+    _locked(session, select(Classroom.id).where(Classroom.id == classroom_id))
     return session.get(Classroom, classroom_id, populate_existing=True)
 
 
@@ -89,9 +93,9 @@ def own_use(session: Session, actor: User) -> Use:
     )
 
 
-def _lock(session: Session, row: Select[UUID]) -> None:
+def _locked(session: Session, row: Select[Any]) -> Any:
     # Not against rows that only point here: signing in and joining a class need not wait.
-    session.execute(row.with_for_update(key_share=True))
+    return session.scalar(row.with_for_update(key_share=True))
 
 
 def _parties(

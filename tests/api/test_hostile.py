@@ -39,7 +39,9 @@ ODD_VALUES: list[Any] = [
     {"a": {"b": 1}},
     *ODD_TEXTS,
 ]
-FIELDS = ("lab", "params", "stages", "base_model", "dataset", "seed", "parent_run", "name", "extra")
+FIELDS = (
+    "lab", "params", "stages", "base_model", "dataset", "seed", "parent_run", "name", "reuse", "extra",
+)  # fmt: skip
 READS = (
     "/labs/{}", "/runs/{}", "/runs/{}/metrics", "/runs/{}/log", "/runs/{}/artifacts/{}",
     "/runs/{}/artifacts/a/{}", "/runs/{}/events", "/datasets/{}", "/compare?runs={}",

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from app import clock
 from app.database import commit
-from app.errors import InvalidInput, TooMany
+from app.errors import Forbidden, InvalidInput, TooMany
 from app.models import Classroom, Enrollment, Role, Run, RunState, User
 from app.runs.quota import own_use
 from app.runs.submit import submit
@@ -136,6 +136,13 @@ def test_people_see_their_own_use(library: Library, classroom: Classroom) -> Non
     use_device(library, library.student, 780, HOUR)
     use = own_use(library.session, library.student)
     assert (use.seconds, use.seconds_limit) == (pytest.approx(780), 3600)
+
+
+def test_an_account_that_was_disabled_meanwhile_submits_nothing(library: Library) -> None:
+    library.student.disabled_at = clock.now()
+    library.session.flush()
+    with pytest.raises(Forbidden, match="disabled"):
+        library.submit()
 
 
 def test_parallel_submissions_of_a_class_never_pass_its_limit(

@@ -14,63 +14,23 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app import clock
 from app.database import commit
 from app.errors import Conflict, Forbidden, NotFound
 from app.metrics import store
-from app.metrics.chunk import MetricRow
-from app.models import Artifact, Classroom, Role, Run, RunEvent, RunState, User
+from app.models import Classroom, Role, Run, RunEvent, RunState, User
 from app.runs import lifecycle, preflight, queries, same_work, taken_files, taking
-from app.runs.journal import append_events
 from app.runs.submit import submit
 from app.settings import get_settings
-from labs.published import publishing, read_manifest
 from tests.runs.conftest import Library
+from tests.support.carried_out import LOG, carry_out
 from tests.support.factories import make_classroom, make_dataset, make_device, make_user
 
 SEED = 7
-LOG = "Saved to {folder}\n"
 
 
 def finished(library: Library, owner: User, **values: Any) -> Run:
-    """A run of this person, carried out by hand: rows, events, artifact, log."""
-    session = library.session
-    run = submit(session, owner, library.submission(**{"seed": SEED, **values}))
-    attempt = lifecycle.assign(session, run.id, "cpu", {"message": "", "values": {}})
-    lifecycle.claim(session, run.id, attempt, "cpu")
-    folder = get_settings().run_dir(run.id)
-    (folder / "artifacts").mkdir(parents=True)
-    (folder / "stages").mkdir()
-    (folder / "checkpoints" / "step-1").mkdir(parents=True)
-    (folder / "stages" / "train.json").write_text("{}")
-    (folder / "output.log").write_text(LOG.format(folder=folder))
-    with publishing(folder / "artifacts" / "adapter", {"name": "adapter"}) as beside:
-        (beside / "weights.bin").write_bytes(b"w" * 1000)
-    _write_rows(session, run, attempt, folder)
-    lifecycle.finish(session, run.id, attempt, RunState.SUCCEEDED)
-    session.flush()
-    return run
-
-
-def _write_rows(session: Session, run: Run, attempt: int, folder: Path) -> None:
-    manifest = read_manifest(folder / "artifacts" / "adapter")
-    assert manifest is not None
-    rows = [MetricRow(step, float(step), {"train/loss": 1 / step}) for step in range(1, 5)]
-    store.append(session, run.id, attempt, rows)
-    told = [
-        ("stage", {"stage": name, "status": "completed", "seconds": 2.0})
-        for name in ("setup", "train")
-    ]
-    append_events(session, run.id, attempt, told)
-    session.add(
-        Artifact(
-            run_id=run.id, name="adapter", kind="adapter", path="artifacts/adapter",
-            bytes=manifest["bytes"], sha256=manifest["sha256"], step=4, attempt=attempt,
-            created_at=clock.now(),
-        )
-    )  # fmt: skip
-    run.environment = {"torch": "2"}
-    session.flush()
+    run = submit(library.session, owner, library.submission(**{"seed": SEED, **values}))
+    return carry_out(library.session, run)
 
 
 @pytest.fixture
