@@ -133,7 +133,7 @@ def test_the_terms_show_every_rule_and_nobody_elses_name(site: Site) -> None:
     first, run = two_wait(site)
     page = site.client("sam").get(f"/runs/{run}/turn").text
     for title in ("1. Session", "2. Moved up", "3. Turn", "Used", "Credit", "4. Debt (s)"):
-        assert page.count(title) == 2, title  # in the head of the table, and explained below it
+        assert page.count(f">{title}<") == 2, title  # in the head of the table, and explained below it
     assert "tulip" not in page
     assert str(first) not in page
     block = site.client("sam").get(f"/runs/{run}/turn", headers={"HX-Request": "true"}).text
