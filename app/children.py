@@ -101,8 +101,9 @@ class Child:
 class Children:
     """All of them. Leaving the `with` block leaves no process behind."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None], grace_seconds: float = 10.0) -> None:
         self.all: list[Child] = []
+        self.grace_seconds = grace_seconds
         self.stop_requests = 0
         self._say = say
         self._broken: set[str] = set()
@@ -151,14 +152,14 @@ class Children:
             self._broken.discard(child.role)
             child.start()
 
-    def stop(self, grace_seconds: float = 10.0) -> None:
+    def stop(self) -> None:
         """Asks all to stop, the broker last; kills whoever has not in time, and what they left."""
         broker = [child for child in self.all if child.role == BROKER]
         others = [child for child in self.all if child.role != BROKER]
         for group in (others, broker):
             for child in group:
                 child.signal(signal.SIGTERM)
-            self._wait(group, grace_seconds)
+            self._wait(group, self.grace_seconds)
             for child in group:
                 child.signal(signal.SIGKILL)
                 child.collect()

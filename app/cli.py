@@ -10,6 +10,7 @@ from pathlib import Path
 DONE, FAILED, WRONG_USE, MISSING_HERE = range(4)
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 DEVICE = re.compile(r"cpu|cuda:\d{1,3}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,63}")
 EPILOG = (
     "Exit codes: 0 done; 1 the run or the tests failed; 2 wrong use; "
     "3 something this machine lacks.\n"
@@ -127,6 +128,11 @@ def add_roles(verbs: "Verbs[argparse.ArgumentParser]") -> None:
     web.set_defaults(verb=run_web)
     worker = verbs.add_parser("worker", help="only the worker of one device")
     worker.add_argument("--device", type=device, required=True, metavar="cpu|cuda:N")
+    worker.add_argument(
+        "--name",
+        type=device_name,
+        help="what to call it, where several workers serve one device (default: the device)",
+    )
     worker.set_defaults(verb=run_worker)
     housekeeper = verbs.add_parser("housekeeper", help="only the housekeeper")
     housekeeper.set_defaults(verb=run_housekeeper)
@@ -171,6 +177,14 @@ def device(text: str) -> str:
     return text
 
 
+def device_name(text: str) -> str:
+    if not NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no name: up to 64 letters, digits and . _ - : @, a letter or digit first"
+        )
+    return text
+
+
 def port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 0 to 65535 is needed")
@@ -199,7 +213,7 @@ def run_web(options: argparse.Namespace) -> int:
 def run_worker(options: argparse.Namespace) -> int:
     from workers.device import serve
 
-    return serve(options.device)
+    return serve(options.device, name=options.name)
 
 
 def run_housekeeper(options: argparse.Namespace) -> int:

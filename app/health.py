@@ -1,11 +1,12 @@
 """`python -m app.health web|database|DEVICE`: the health check of a container, by its exit code."""
 
+import socket
 import sys
 from datetime import timedelta
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from sqlalchemy import select, text
+from sqlalchemy import func, or_, select, text
 
 from app import clock
 from app.database import reading
@@ -29,8 +30,11 @@ def database() -> bool:
 
 def device(name: str) -> bool:
     """Whether the worker of this device has given a sign of life lately."""
+    # On a second machine a device of a name that is taken is called NAME@host.
+    named = or_(Device.name == name, Device.name.startswith(f"{name}@", autoescape=True))
+    ours = Device.host == socket.gethostname()[:255]
     with reading() as session:
-        beat = session.scalar(select(Device.heartbeat_at).where(Device.name == name))
+        beat = session.scalar(select(func.max(Device.heartbeat_at)).where(named, ours))
     return bool(beat is not None and clock.now() - beat < SILENT_AFTER)
 
 

@@ -27,6 +27,8 @@ from app.people_cli import entry_links
 from app.settings import ROOT, Settings, get_settings
 
 PATIENCE_SECONDS = 180.0
+# Beyond the time that runs have for a checkpoint, for writing their ends down.
+ENDING_SECONDS = 5.0
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
@@ -63,7 +65,8 @@ def up(plan: Plan) -> int:
     prepare_home(settings.home)
     address = free_address(plan)
     url = settings.public_url.rstrip("/") or address.url
-    with claimed(settings.home, url), Children(complain) as children:
+    grace = settings.stop_grace.total_seconds() + ENDING_SECONDS
+    with claimed(settings.home, url), Children(complain, grace) as children:
         environment = start_broker(children, settings)
         migrate.upgrade(get_engine())
         roles = Roles(children, environment, settings.home / "logs")

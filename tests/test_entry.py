@@ -265,7 +265,8 @@ def test_stopping_ends_what_ignores_signals_and_what_left_its_group(
     wait_for(lambda: role.tail() == "up")
     family = psutil.Process(role.pid).children(recursive=True)
     assert family
-    children.stop(grace_seconds=0.3)
+    children.grace_seconds = 0.3
+    children.stop()
     assert not any(is_alive(process) for process in family)
     assert role.code is not None
 

@@ -19,6 +19,7 @@ class Duty:
         state: The state of the device's row when it was last read.
         fault: What is wrong with the device, found by this worker and not yet repaired.
         heard: The number of the last canary that came through the broker.
+        figures: What each run on the device takes now, by its id.
     """
 
     def __init__(self) -> None:
@@ -26,6 +27,7 @@ class Duty:
         self.state = DeviceState.ACTIVE
         self.fault: Json | None = None
         self.heard = 0
+        self.figures: dict[str, Json] = {}
         self._told: Json | None = None
 
     @property

@@ -57,8 +57,8 @@ class FaultWatch:
     def _xid(self) -> Json | None:
         while (number := self._next_event()) is not None:
             if number in XIDS:
-                what, action = XIDS[number]
-                fault = _told(N_("Xid {xid}: {what}."), action, xid=number, what=what)
+                reason, action = XIDS[number]
+                fault = _told(N_("Xid {xid}: {reason}."), action, xid=number, reason=reason)
                 return {**fault, "xid": number, "link": CATALOGUE}
             log.warning("Xid %d: nothing that takes a GPU out of service", number)
         return None

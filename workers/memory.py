@@ -47,6 +47,11 @@ class MemoryWatch:
             self.used = used
             self.peak = max(self.peak or 0, used)
 
+    @property
+    def figures(self) -> dict[str, int]:
+        """What was seen last, for the page of devices."""
+        return {"memory_bytes": self.used, "tasks": self.tasks}
+
     def excess(self) -> Halt | None:
         """Why the trainer must end at once, if it takes more than it may."""
         if self._limit is not None and self.used > self._limit:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psutil
 from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -131,9 +132,13 @@ class Presence:
             log.warning("%s: heartbeat not told: the database is busy or away", self.name)
 
     def _telemetry(self) -> Json:
+        worker = psutil.Process()
         return {
             **self._hardware.telemetry(),
             "disk_free_bytes": free_bytes(get_settings().home),
+            "worker_bytes": worker.memory_info().rss,
+            "worker_threads": worker.num_threads(),
+            "runs": dict(self._duty.figures),
         }
 
     def _facts(self) -> Json:

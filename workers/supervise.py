@@ -103,6 +103,7 @@ class Supervisor:
         self.output = OutputCap(task.run_dir)
         self.halt: Halt | None = None
         self.kill_at: float | None = None
+        self.killed_at: float | None = None
         self.started = self.heard_at = time.monotonic()
         self.oom_before = oom_kills()
 
@@ -143,6 +144,7 @@ class Supervisor:
         try:
             self._watch(trainer, memory)
         finally:
+            self.bench.duty.figures.pop(str(self.task.run_id), None)
             exit_code = trainer.end(self.bench.death_patience)
             if exit_code is not None:
                 orphans.forget(self.task.run_dir)
@@ -158,8 +160,9 @@ class Supervisor:
         self._patiently(lambda: undead.tell(self.bench.duty, device))
 
     def _watch(self, trainer: Trainer, memory: MemoryWatch) -> None:
-        while not trainer.wait(TICK_SECONDS):
+        while not trainer.wait(TICK_SECONDS) and not self._is_hopeless():
             memory.sample()
+            self.bench.duty.figures[str(self.task.run_id)] = memory.figures
             self.output.hold()
             wishes = NO_WISHES
             try:
@@ -208,7 +211,13 @@ class Supervisor:
             self.kill_at = now + self.settings.stop_grace.total_seconds() * GRACE_SHARE
             trainer.signal(signal.SIGTERM)
         elif self.kill_at is None or now > self.kill_at:
+            self.killed_at = self.killed_at or now
             trainer.kill()
+
+    def _is_hopeless(self) -> bool:
+        """Whether it was killed and has not ended: the kernel holds it, and no lease helps."""
+        patience = self.bench.death_patience
+        return self.killed_at is not None and time.monotonic() - self.killed_at > patience
 
     def _read_the_rest(self) -> None:
         while self._unread():

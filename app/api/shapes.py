@@ -6,7 +6,7 @@ from typing import Any
 from app import clock
 from app.api.reply import told
 from app.api.series import number
-from app.devices.queries import is_silent
+from app.devices.health import is_deaf, is_silent
 from app.metrics.store import LatestValue
 from app.models import Artifact, Attempt, Dataset, Device, Run, RunEvent
 from app.runs.labs_of import lab_of
@@ -186,9 +186,13 @@ def device_json(device: Device, runs: Sequence[Run]) -> Shape:
         "state_reason": device.state_reason,
         "ready": device.ready,
         "silent": is_silent(device, clock.now()),
+        "deaf": is_deaf(device),
+        "fault": told(device.fault),
         "memory_bytes": device.memory_bytes,
+        "memory_reserved_bytes": sum(run.memory_bytes for run in runs if run.device == device.name),
         "slots": device.slots,
-        "telemetry": device.telemetry,
+        # What each run takes, by its id, is for those who may see the run.
+        "telemetry": {key: value for key, value in device.telemetry.items() if key != "runs"},
         "runs": [
             {"id": run.id, "name": run.name, "state": run.state}
             for run in runs

@@ -1,28 +1,56 @@
 """What the page of devices shows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from app import clock
-from app.devices.queries import is_silent, list_devices
-from app.models import Device, Run, User
+from app.devices.health import is_deaf, is_silent
+from app.devices.queries import list_devices, needs_a_person
+from app.models import Device, DeviceState, Run, User
 from app.runs import queries
+
+Status = Literal["fault", "silent", "drained", "paused", "starting", "deaf", "active"]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A run on a device: the memory kept for it, and what it takes now, from `start` on."""
+
+    run: Run
+    start: int
+    reserved: int
+    used: int | None
+    tasks: int | None
+
+    @property
+    def end(self) -> int:
+        return self.start + self.reserved
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceCard:
-    """A device, how full and how busy it is, and what runs on it."""
+    """A device, how it is, how full and how busy, and what runs on it."""
 
     device: Device
-    silent: bool
-    used_bytes: int | None
-    total_bytes: int
-    use_percent: float | None
-    temperature: float | None
-    power: float | None
-    runs: Sequence[Run]
+    status: Status
+    heard_seconds: float
+    canary_seconds: float | None
+    shares: Sequence[Share]
+    telemetry: Mapping[str, Any]
+
+    @property
+    def reserved(self) -> int:
+        return sum(share.reserved for share in self.shares)
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether there is anything to take back into service, and nothing stands against it."""
+        return self.device.state is not DeviceState.ACTIVE and not needs_a_person(self.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,24 +61,61 @@ class DevicesPage:
     waiting_total: int
 
 
+@dataclass(frozen=True, slots=True)
+class Banner:
+    """The devices that are broken. Rendered by admin/devices/_banner.html."""
+
+    broken: Sequence[Device]
+
+
 def devices_page(session: Session, actor: User) -> DevicesPage:
-    live = queries.live(session, actor)
+    live, now = queries.live(session, actor), clock.now()
     return DevicesPage(
-        cards=[_card(device, live) for device in list_devices(session)],
+        cards=[_card(device, live, now) for device in list_devices(session)],
         waiting_total=queries.count_waiting(session),
     )
 
 
-def _card(device: Device, live: Sequence[Run]) -> DeviceCard:
-    read = device.telemetry
-    use = read.get("use_fraction")
+def banner(session: Session) -> Banner:
+    return Banner([device for device in list_devices(session) if device.fault])
+
+
+def _card(device: Device, live: Sequence[Run], now: datetime) -> DeviceCard:
+    heard_at = device.canary_heard_at
     return DeviceCard(
         device=device,
-        silent=is_silent(device, clock.now()),
-        used_bytes=read.get("memory_used_bytes"),
-        total_bytes=read.get("memory_total_bytes", device.memory_bytes),
-        use_percent=100 * use if use is not None else None,
-        temperature=read.get("temperature_celsius"),
-        power=read.get("power_watts"),
-        runs=[run for run in live if run.device == device.name],
+        status=status_of(device, now),
+        heard_seconds=max(0.0, (now - device.heartbeat_at).total_seconds()),
+        canary_seconds=max(0.0, (now - heard_at).total_seconds()) if heard_at else None,
+        shares=_shares(device, [run for run in live if run.device == device.name]),
+        telemetry=device.telemetry,
     )
+
+
+def status_of(device: Device, now: datetime) -> Status:
+    """The one word for a device: what weighs most comes first."""
+    told: Mapping[Status, bool] = {
+        "fault": device.fault is not None,
+        "drained": device.state is DeviceState.DRAINED,
+        "silent": is_silent(device, now),
+        "paused": device.state is DeviceState.PAUSED,
+        "starting": not device.ready,
+        "deaf": is_deaf(device),
+    }
+    return next((status for status, holds in told.items() if holds), "active")
+
+
+def _shares(device: Device, runs: Sequence[Run]) -> list[Share]:
+    shares: list[Share] = []
+    for run in runs:
+        start = shares[-1].end if shares else 0
+        figures = _figures(device, run.id)
+        shares.append(
+            Share(run, start, run.memory_bytes, figures.get("memory_bytes"), figures.get("tasks"))
+        )
+    return shares
+
+
+def _figures(device: Device, run_id: UUID) -> Mapping[str, int]:
+    found: Mapping[str, int] = device.telemetry.get("runs", {}).get(str(run_id), {})
+    return found

@@ -25,6 +25,7 @@ ADMIN = {
     "GET /admin/people", "POST /admin/people", "POST /admin/people/{user_id}/link",
     "POST /admin/people/{user_id}/disable", "POST /admin/people/{user_id}/enable",
     "GET /admin/devices", "POST /admin/devices/{name}/drain", "POST /admin/devices/{name}/resume",
+    "GET /admin/devices/banner", "POST /admin/devices/{name}/pause",
     "GET /admin/audit", "GET /admin/storage", "POST /library", "GET /metrics",
 }  # fmt: skip
 SIGNED_IN = {
