@@ -22,7 +22,7 @@ def hide_bitsandbytes() -> None:
 def has_bitsandbytes() -> bool:
     """Whether the package is installed, hidden or not. Imports nothing of it."""
     try:
-        importlib.metadata.version("bitsandbytes")
+        importlib.metadata.distribution("bitsandbytes")
     except importlib.metadata.PackageNotFoundError:
         return False
     return True

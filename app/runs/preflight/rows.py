@@ -24,7 +24,7 @@ from labs.splits import label_names, split_files
 
 Json = dict[str, Any]
 # Of each split. A row may have 4 MiB, so that their text is bounded as well.
-SAMPLED_ROWS = 100
+SAMPLED_ROWS = 50
 SAMPLED_CHARACTERS = 200_000
 # Fewer than this are told as a share only where there are any at all.
 UNKNOWN_TOLD = 0.005
