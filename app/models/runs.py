@@ -117,7 +117,7 @@ class Attempt(Base):
     heartbeat_at: Mapped[datetime]
     assigned_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
-    finished_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None] = mapped_column(index=True)
     outcome: Mapped[str | None] = mapped_column(String(32))
     cause: Mapped[str | None] = mapped_column(String(32))
     reason: Mapped[dict[str, Any] | None] = mapped_column(JSON_VALUE)

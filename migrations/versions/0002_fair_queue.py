@@ -50,10 +50,12 @@ def added() -> dict[str, list[sa.Column[Any]]]:
 
 
 INDEXES = {
-    "ix_runs_state_position": (["state", "position"], False),
-    "ix_runs_fingerprint": (["fingerprint"], False),
-    "ix_runs_same_as_id": (["same_as_id"], False),
-    "ix_runs_retry_of_id": (["retry_of_id"], True),
+    "ix_runs_state_position": ("runs", ["state", "position"], False),
+    "ix_runs_fingerprint": ("runs", ["fingerprint"], False),
+    "ix_runs_same_as_id": ("runs", ["same_as_id"], False),
+    "ix_runs_retry_of_id": ("runs", ["retry_of_id"], True),
+    # The use of the last hours is summed up at each decision of the scheduler.
+    "ix_attempts_finished_at": ("attempts", ["finished_at"], False),
 }
 # Runs of the previous release keep their estimates, where the scheduler now looks for them.
 SQLITE_ESTIMATES = """
@@ -72,8 +74,8 @@ def upgrade() -> None:
     for table, columns in added().items():
         for column in columns:
             op.add_column(table, column)
-    for name, (columns_of_index, unique) in INDEXES.items():
-        op.create_index(name, "runs", columns_of_index, unique=unique)
+    for name, (table, columns_of_index, unique) in INDEXES.items():
+        op.create_index(name, table, columns_of_index, unique=unique)
     is_sqlite = op.get_bind().dialect.name == "sqlite"
     op.execute(SQLITE_ESTIMATES if is_sqlite else POSTGRES_ESTIMATES)
     op.create_table(
@@ -102,8 +104,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("class_sessions")
-    for name in INDEXES:
-        op.drop_index(name, "runs")
+    for name, (table, _columns, _unique) in INDEXES.items():
+        op.drop_index(name, table)
     for table, columns in added().items():
         for column in reversed(columns):
             op.drop_column(table, column.name)
