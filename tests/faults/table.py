@@ -1,0 +1,62 @@
+"""What the matrix found, as a table for people: rows are faults, columns are phases."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tests.faults.catalogue import FAULTS, Fault
+from tests.faults.cells import Cell
+from tests.faults.phases import PHASES
+
+NOT_RUN, NOT_APPLICABLE = "", "–"
+TITLES = {"sqlite": "SQLite", "postgres": "Postgres"}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    passed: bool
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"ok {self.seconds:.1f}" if self.passed else f"FAILED {self.seconds:.1f}"
+
+
+def matrix_lines(results: Mapping[Cell, Result]) -> Iterator[str]:
+    """A table for each database with cells that ran, and the legend."""
+    for database, title in TITLES.items():
+        ran = {cell: found for cell, found in results.items() if cell.database == database}
+        if ran:
+            yield ""
+            yield f"{title}: whether the promises held, and seconds from the fault's run to its end"
+            yield from _aligned(_rows(ran, database))
+    yield ""
+    yield f"{NOT_APPLICABLE}: not applicable, since: " + "; ".join(_reasons())
+    seconds = sum(found.seconds for found in results.values())
+    failed = sum(not found.passed for found in results.values())
+    yield f"{len(results)} cells, {failed} failed, {seconds:.0f} s"
+
+
+def _rows(ran: Mapping[Cell, Result], database: str) -> Iterator[Sequence[str]]:
+    yield ("", *map(str, PHASES))
+    for fault in FAULTS:
+        if database in fault.databases:
+            yield (fault.name, *(_cell(ran, fault, phase, database) for phase in PHASES))
+
+
+def _cell(ran: Mapping[Cell, Result], fault: Fault, phase: object, database: str) -> str:
+    if phase not in fault.phases:
+        return NOT_APPLICABLE
+    found = [each for cell, each in ran.items() if (cell.fault, cell.phase) == (fault, phase)]
+    return str(found[0]) if found else NOT_RUN
+
+
+def _reasons() -> Iterator[str]:
+    for fault in FAULTS:
+        if fault.elsewhere:
+            yield f"{fault.name}: {fault.elsewhere}"
+
+
+def _aligned(rows: Iterator[Sequence[str]]) -> Iterator[str]:
+    listed = list(rows)
+    widths = [max(map(len, column)) for column in zip(*listed, strict=True)]
+    for row in listed:
+        yield "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()
