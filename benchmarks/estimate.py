@@ -40,7 +40,7 @@ CASES = (
     Case("as it comes"),
     Case("1 row", params={"batch_size": 1}),
     Case("32 rows", params={"batch_size": 32}),
-    Case("96 rows", params={"batch_size": 96}),
+    Case("64 rows", params={"batch_size": 64}),
     Case("32 longer rows", words=120, params={"batch_size": 32, "max_length": 1024}),
     Case("cut to 64 tokens", words=120, params={"batch_size": 32, "max_length": 64}),
     Case("rank 128", params={"batch_size": 32, "rank": 128}),

@@ -13,6 +13,7 @@ PART_TITLES: Mapping[str, str] = {
     "best": N_("Copy of the best weights"),
     "activations": N_("Activations"),
     "logits": N_("Logits"),
+    "fragments": N_("Fragments of the allocator"),
     "library": N_("Python and libraries"),
     "evaluation": N_("Evaluation, beyond training"),
     "merging": N_("Merging at the end"),
