@@ -9,6 +9,9 @@ from app.i18n import gettext, number
 from app.runs import measured
 from app.runs.world import progress_of
 
+# What is nearer than this is not worth a figure.
+NOW_SECONDS = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -18,24 +21,30 @@ class Span:
     latest: datetime
 
     def words(self, now: datetime) -> str:
-        """How far away it is: "in 4 to 9 min"; a script keeps it true on the page."""
-        low = max(0.0, (self.earliest - now).total_seconds())
-        high = max(0.0, (self.latest - now).total_seconds())
+        """How far away it is: "in 4 min to 9 min"; a script keeps it true on the page."""
+        low, high = self._seconds(now)
         if high < 1:
             return gettext("any moment now")
         if roughly(low) == roughly(high):
             return gettext("in about {time}").format(time=roughly(high))
+        if low < NOW_SECONDS:
+            return gettext("within {time}").format(time=roughly(high))
         return gettext("in {low} to {high}").format(low=roughly(low), high=roughly(high))
 
     def left(self, now: datetime) -> str:
         """How long something that goes on still takes."""
-        low = max(0.0, (self.earliest - now).total_seconds())
-        high = (self.latest - now).total_seconds()
-        if high < 0:
+        low, high = self._seconds(now)
+        if high < 1:
             return gettext("longer than expected")
         if roughly(low) == roughly(high):
             return gettext("about {time} left").format(time=roughly(high))
+        if low < NOW_SECONDS:
+            return gettext("at most {time} left").format(time=roughly(high))
         return gettext("{low} to {high} left").format(low=roughly(low), high=roughly(high))
+
+    def _seconds(self, now: datetime) -> tuple[float, float]:
+        low, high = ((end - now).total_seconds() for end in (self.earliest, self.latest))
+        return max(0.0, low), max(0.0, high)
 
 
 def stored(expected: Mapping[str, str] | None) -> Span | None:

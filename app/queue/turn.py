@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 from app import clock
 from app.access import visible
 from app.models import Run, User
-from app.runs.dispatch import read_world
 from app.runs.turns import AGE_WEIGHT, Terms, terms
 from app.runs.usage import HALF_LIFE
+from app.runs.world import read_world
 
 # So many of the runs before and after are shown with their terms.
 AROUND = 6

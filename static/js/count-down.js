@@ -34,6 +34,7 @@ class CountDown extends HTMLElement {
     const [from, to] = [this.dataset.from, this.dataset.to].map(time => (new Date(time) - Date.now()) / 1000)
     if (to < 1) return this.dataset.soon
     const [low, high] = [roughly(Math.max(0, from)), roughly(to)]
+    if (from < 5 && low !== high) return this.dataset.within.replace("{time}", high)
     if (low === high) return this.dataset.about.replace("{time}", high)
     return this.dataset.range.replace("{low}", low).replace("{high}", high)
   }
