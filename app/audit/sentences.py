@@ -116,7 +116,7 @@ def _limit(name: str, value: bool | int | None) -> str:
     if isinstance(value, bool):
         return gettext(N_("yes")) if value else gettext(N_("no"))
     if value is None:
-        return gettext(N_("the site's"))
+        return gettext(N_("no limit")) if name in WHOLE_CLASS else gettext(N_("the site's"))
     return roughly(value) if "seconds" in name else number(value)
 
 

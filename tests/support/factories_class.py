@@ -1,6 +1,7 @@
 """A class in the middle of an afternoon: people who run, wait, fail alike, and need somebody."""
 
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -23,6 +24,7 @@ NAMES = (
     "amir", "bea", "chen.wei", "dana", "emre", "fatima", "goran", "hana", "ivan", "jasmin", "kofi",
     "lena", "mei-ling", "nadia", "omar", "priya", "quentin", "rosa", "sven", "tomoko",
 )  # fmt: skip
+_numbers = count()
 HELD = reason_of(
     N_("Stopped {count} times in the same way ({cause}). Somebody must look before it runs again."),
     count=3,
@@ -52,7 +54,7 @@ def make_busy_class(session: Session, teacher: User, size: int, name: str = "") 
     inputs = {"base_model_id": make_model(session).id, "dataset_id": make_dataset(session).id}
     position = 0
     for number in range(size):
-        student = make_user(session, _name(number))
+        student = make_user(session, _name(next(_numbers)))
         enroll(session, classroom, student)
         for step, state in enumerate(LIVES[number % len(LIVES)]):
             position += state is RunState.QUEUED
