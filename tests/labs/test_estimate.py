@@ -48,7 +48,11 @@ def test_parts_add_up_and_none_is_negative(
 
 
 @given(
-    model_of, device_of, lengths_of, params_of, st.sampled_from(["batch_size", "max_length", "rank"])
+    model_of,
+    device_of,
+    lengths_of,
+    params_of,
+    st.sampled_from(["batch_size", "max_length", "rank"]),
 )
 def test_more_rows_longer_rows_and_a_higher_rank_never_take_less(
     model: str, device: str, lengths: Lengths | None, given: Any, name: str
