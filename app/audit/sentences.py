@@ -20,6 +20,9 @@ SENTENCES: Mapping[str, str] = {
     "unboost_run": N_("put {target} back in line"),
     "cancel_run": N_("cancelled {target}"),
     "release_run": N_("let {target} try again"),
+    "class_created": N_("made the class {target}"),
+    "class_joined": N_("added people to the class {target}"),
+    "class_left": N_("took somebody out of the class {target}"),
     "session_scheduled": N_("scheduled a lab session of {target}"),
     "session_changed": N_("changed a lab session of {target}"),
     "session_ended": N_("ended or called off a lab session of {target}"),
@@ -46,6 +49,8 @@ NAMES: Mapping[str, str] = {
     "had_begun": N_("Had begun"),
     "reason": N_("Reason"),
     "role": N_("Role"),
+    "people": N_("People"),
+    "runs": N_("Runs"),
     "folder": N_("Folder"),
 }
 WHOLE_CLASS = frozenset({"max_waiting", "max_running", "max_device_seconds"})

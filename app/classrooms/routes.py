@@ -1,4 +1,4 @@
-"""Classes as pages: the board, lab sessions, limits; and moving a run up."""
+"""Classes as pages: the board, lab sessions, limits, people; and moving a run up."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -10,11 +10,13 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from app import clock
-from app.classrooms import forms, queries, sessions
+from app.access import Action, can
+from app.accounts.views import told_errors
+from app.classrooms import forms, queries, roster, sessions
 from app.classrooms.forms import LimitsForm, SessionForm
 from app.classrooms.limits import set_limits
 from app.classrooms.times import Span, read_span
-from app.classrooms.views import ClassesPage, board_page, class_cards, student_page
+from app.classrooms.views import ClassesPage, RosterPage, board_page, class_cards, student_page
 from app.database import after_commit
 from app.errors import InvalidInput
 from app.forms import Values
@@ -22,7 +24,7 @@ from app.html import render, wants_block
 from app.models import Classroom
 from app.runs import lifecycle
 from app.runs.dispatch import fill_devices
-from app.security import Actor, Reader, Writer, own_path
+from app.security import Actor, Admin, Reader, Writer, own_path
 
 router = APIRouter()
 Text = Annotated[str, Form()]
@@ -30,11 +32,51 @@ Text = Annotated[str, Form()]
 
 @router.get("/classrooms")
 def index(request: Request, session: Reader, actor: Actor) -> Response:
-    """The person's classes; who has one goes straight to it."""
+    """The person's classes; who has one and cannot make more goes straight to it."""
     cards = class_cards(session, actor, clock.now())
-    if len(cards) == 1:
+    if len(cards) == 1 and not can(actor, Action.MANAGE_PEOPLE):
         return RedirectResponse(f"/classrooms/{cards[0].classroom.id}", 303)
     return render(request, "classrooms/index.html", ClassesPage(cards))
+
+
+@router.post("/classrooms")
+def create(request: Request, session: Writer, actor: Admin, name: Text = "") -> Response:
+    try:
+        made = roster.create(session, actor, name)
+    except InvalidInput as error:
+        cards = class_cards(session, actor, clock.now())
+        page = ClassesPage(cards, name, told_errors(error))
+        return render(request, "classrooms/index.html", page, status=error.status_code)
+    return RedirectResponse(f"/classrooms/{made.id}/people", 303)
+
+
+@router.get("/classrooms/{classroom_id}/people")
+def show_people(request: Request, session: Reader, actor: Admin, classroom_id: UUID) -> Response:
+    classroom = queries.get_class(session, actor, classroom_id)
+    page = RosterPage(classroom, queries.members(session, classroom.id))
+    return render(request, "classrooms/people.html", page)
+
+
+@router.post("/classrooms/{classroom_id}/people")
+def add_people(
+    request: Request, session: Writer, actor: Admin, classroom_id: UUID, names: Text = ""
+) -> Response:
+    classroom = queries.get_class(session, actor, classroom_id)
+    try:
+        roster.add_people(session, actor, classroom, names)
+    except InvalidInput as error:
+        members = queries.members(session, classroom.id)
+        page = RosterPage(classroom, members, names, told_errors(error))
+        return render(request, "classrooms/people.html", page, status=error.status_code)
+    return RedirectResponse(f"/classrooms/{classroom.id}/people", 303)
+
+
+@router.post("/classrooms/{classroom_id}/people/{user_id}/removal")
+def remove_person(session: Writer, actor: Admin, classroom_id: UUID, user_id: UUID) -> Response:
+    classroom = queries.get_class(session, actor, classroom_id)
+    roster.remove_person(session, actor, classroom, user_id)
+    after_commit(session, fill_devices)
+    return RedirectResponse(f"/classrooms/{classroom.id}/people", 303)
 
 
 @router.get("/classrooms/{classroom_id}")

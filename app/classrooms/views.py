@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -109,9 +109,21 @@ class ClassCard:
 
 @dataclass(frozen=True, slots=True)
 class ClassesPage:
-    """The classes of a person. Rendered by classrooms/index.html."""
+    """The classes of a person, and an admin's form for a new one. By classrooms/index.html."""
 
     cards: Sequence[ClassCard]
+    name: str = ""
+    errors: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RosterPage:
+    """Who is in a class, for admins. Rendered by classrooms/people.html."""
+
+    classroom: Classroom
+    members: Sequence[Member]
+    names: str = ""
+    errors: Mapping[str, str] = field(default_factory=dict)
 
 
 # What the board may be sorted by; the first is how it comes.

@@ -116,6 +116,9 @@ PRIVILEGED: tuple[Way, ...] = (
      "session_changed"),
     ("maria", "/classrooms/{classroom_id}/sessions/{session_id}/end", {}, "session_ended"),
     ("maria", "/classrooms/{classroom_id}/limits", {"max_waiting": "7"}, "limits_changed"),
+    ("ada", "/classrooms", {"name": "Wednesday"}, "class_created"),
+    ("ada", "/classrooms/{classroom_id}/people", {"names": "tess"}, "class_joined"),
+    ("ada", "/classrooms/{classroom_id}/people/{member_id}/removal", {}, "class_left"),
     ("ada", "/admin/devices/{name}/drain", {"reason": "new fan"}, "device_drained"),
     ("ada", "/admin/devices/{name}/pause", {}, "device_paused"),
     ("ada", "/admin/devices/{name}/resume", {}, "device_active"),
@@ -151,6 +154,7 @@ def things(site: Site) -> dict[str, str]:
         "classroom_id": str(monday.id),
         "session_id": str(planned.id),
         "user_id": str(site.people["tess"].id),
+        "member_id": str(site.people["sam"].id),
         "name": "cpu",
     }
 
@@ -174,7 +178,11 @@ def test_every_privileged_act_is_a_readable_line(
 def test_every_route_that_changes_something_is_privileged_or_about_ones_own(site: Site) -> None:
     paths = get_openapi(title="all", version="1", routes=site.app.routes)["paths"]
     changing = {path for path, methods in paths.items() if set(methods) != {"get"}}
-    walked = {re.sub(r"(boosted|held)_id", "run_id", address) for _, address, _, _ in PRIVILEGED}
+    same = {"boosted_id": "run_id", "held_id": "run_id", "member_id": "user_id"}
+    walked = {
+        re.sub("|".join(same), lambda found: same[found[0]], address)
+        for _, address, _, _ in PRIVILEGED
+    }
     assert changing == walked | OF_ONES_OWN
 
 
@@ -198,7 +206,7 @@ def test_the_log_is_narrowed_to_an_act_or_a_person_and_paged(
     on_pages = [set(re.findall(r"person-(\d+)<", each)) for each in (first, second)]
     assert list(map(len, on_pages)) == [PAGE, 1]
     assert not on_pages[0] & on_pages[1]
-    assert ada.get("/admin/audit?before=x&person=%00&action=%27").status_code == 200
+    assert ada.get("/admin/audit?before=x&person=y&action=%27").status_code == 200
 
 
 def log_of(admin: TestClient, **filters: str) -> str:
