@@ -1,8 +1,8 @@
-"""Who goes next: laws that hold for every queue, and the sentences that explain it."""
+"""What goes where: laws that hold for every queue, and the sentences for what waits on."""
 
 import random
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -10,161 +10,250 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.runs.places import Live, Place, Rules, Waiting
-from app.runs.scheduling import Plan, choose, explain
-from app.runs.turns import Line
-
-NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
-ADA, BOB, EVE = UUID(int=1), UUID(int=2), UUID(int=3)
-GIB = 1 << 30
-
-owners = st.sampled_from([ADA, BOB, EVE])
-needs = st.integers(0, 10).map(lambda count: count * GIB)
-ranges = st.none() | st.tuples(st.floats(0, 1e5), st.floats(0, 1e5)).map(
-    lambda pair: (min(pair), max(pair))
+from app.runs.places import LabSession, Live, Place, Rules, Waiting
+from app.runs.scheduling import PATIENCE, Plan, choose, explain
+from tests.runs.queues import (
+    ADA,
+    BOB,
+    EVE,
+    GIB,
+    MATHS,
+    NOON,
+    PHYSICS,
+    law,
+    live,
+    place,
+    queues,
+    rules,
+    run,
+    sites,
+    usages,
 )
-moments = st.floats(0, 10_000).map(lambda seconds: NOON - timedelta(seconds=seconds))
+
+Usage = dict[UUID, float]
+GOES_ON = LabSession(timedelta(minutes=5), NOON + timedelta(minutes=90))
 
 
-@st.composite
-def queues(draw: st.DrawFn) -> list[Waiting]:
-    size = draw(st.integers(0, 12))
-    return [
-        Waiting(UUID(int=100 + n), draw(owners), draw(moments), draw(needs), draw(ranges))
-        for n in range(size)
-    ]
-
-
-@st.composite
-def sites(draw: st.DrawFn) -> list[Place]:
-    places = []
-    for number in range(draw(st.integers(0, 3))):
-        slots = draw(st.integers(1, 4))
-        live = [
-            Live(UUID(int=1000 + number * 10 + n), draw(owners), GIB)
-            for n in range(draw(st.integers(0, slots)))
-        ]
-        memory = draw(st.integers(4, 16)) * GIB
-        places.append(Place(f"cuda:{number}", "cuda", memory, slots, tuple(live)))
-    return places
-
-
-usages = st.dictionaries(owners, st.floats(0, 1e6))
-
-
-def run(number: int, owner: UUID = ADA, waited: float = 0, **values: Any) -> Waiting:
-    fields: dict[str, Any] = {"memory_bytes": GIB, **values}
-    return Waiting(UUID(int=number), owner, NOON - timedelta(seconds=waited), **fields)
-
-
-def place(name: str = "cuda:0", slots: int = 1, gib: int = 8, *live: Live) -> Place:
-    return Place(name, "cpu" if name == "cpu" else "cuda", gib * GIB, slots, live)
-
-
-def told(plan: Plan, number: int) -> str:
-    reason = explain(plan, NOON)[UUID(int=number)].reason
+def told(plan: Plan, number: int, rules: Rules | None = None) -> str:
+    reason = explain(plan, NOON, rules)[UUID(int=number)].reason
     return str(reason["message"].format(**reason["values"]))
 
 
-@given(queues(), sites(), usages)
+def placed(plan: Plan) -> list[int]:
+    return [assignment.run.int for assignment in plan.assignments]
+
+
+@law
+@given(queues(), sites(), usages, rules)
 def test_every_run_is_placed_or_told_why_not(
-    waiting: list[Waiting], places: list[Place], usage: dict[UUID, float]
+    waiting: list[Waiting], places: list[Place], usage: Usage, rules: Rules
 ) -> None:
-    plan = choose(waiting, places, usage, NOON)
-    placed = [assignment.run for assignment in plan.assignments]
-    assert sorted([*placed, *explain(plan, NOON)]) == sorted(run.run for run in waiting)
-    positions = [explained.position for explained in explain(plan, NOON).values()]
-    assert sorted(positions) == list(range(1, len(positions) + 1))
-    for assignment in plan.assignments:
-        assert assignment.reason["message"].format(**assignment.reason["values"])
-    for explained in explain(plan, NOON).values():
-        assert explained.reason["message"].format(**explained.reason["values"])
+    plan = choose(waiting, places, usage, NOON, rules)
+    explained = explain(plan, NOON, rules)
+    assert sorted([*(a.run for a in plan.assignments), *explained]) == sorted(
+        run.run for run in waiting
+    )
+    assert [each.position for each in explained.values()] == list(range(1, len(explained) + 1))
+    assert list(explained) == [run.run for run in plan.left]
+    for reason in [each.reason for each in (*plan.assignments, *explained.values())]:
+        assert reason["message"].format(**reason["values"])
 
 
-@given(queues(), sites(), usages)
+@law
+@given(queues(), sites(), usages, rules)
 def test_no_device_holds_more_than_it_has(
-    waiting: list[Waiting], places: list[Place], usage: dict[UUID, float]
+    waiting: list[Waiting], places: list[Place], usage: Usage, rules: Rules
 ) -> None:
-    need = {run.run: run.memory_bytes for run in waiting}
-    plan = choose(waiting, places, usage, NOON)
-    for each in places:
-        given_to = [a.run for a in plan.assignments if a.device == each.name]
-        memory = sum(live.memory_bytes for live in each.runs) + sum(need[r] for r in given_to)
-        assert len(each.runs) + len(given_to) <= each.slots
-        assert not given_to or memory <= each.memory_bytes
+    plan = choose(waiting, places, usage, NOON, rules)
+    given_to = {assignment.device for assignment in plan.assignments}
+    pools: dict[str, list[Place]] = {}
+    for each in plan.places:
+        pools.setdefault(each.pool or each.name, []).append(each)
+        assert each.name not in given_to or (each.is_open and len(each.runs) <= each.slots)
+    for sharing in pools.values():
+        memory = sum(live.memory_bytes for place in sharing for live in place.runs)
+        touched = any(place.name in given_to for place in sharing)
+        assert not touched or memory <= max(place.memory_bytes for place in sharing)
 
 
+@law
+@given(queues(), sites(), usages, rules)
+def test_nobody_is_given_more_than_the_limits_allow(
+    waiting: list[Waiting], places: list[Place], usage: Usage, rules: Rules
+) -> None:
+    plan = choose(waiting, places, usage, NOON, rules)
+    new = {assignment.run for assignment in plan.assignments}
+    on_devices = [live for place in plan.places for live in place.runs]
+    people = Counter((live.owner, live.classroom) for live in on_devices)
+    classes = Counter(live.classroom for live in on_devices)
+    for each in on_devices:
+        if each.run in new:
+            person = rules.running_per_person.get(each.classroom)
+            of_class = rules.running_per_class.get(each.classroom) if each.classroom else None
+            assert person is None or people[each.owner, each.classroom] <= person
+            assert of_class is None or classes[each.classroom] <= of_class
+
+
+@law
 @given(queues(), sites(), usages)
-def test_everybodys_first_run_comes_before_anybodys_second(
-    waiting: list[Waiting], places: list[Place], usage: dict[UUID, float]
+def test_no_slot_stays_empty_while_a_run_fits_and_nothing_is_kept(
+    waiting: list[Waiting], places: list[Place], usage: Usage
 ) -> None:
-    turns = Counter(live.owner for each in places for live in each.runs)
-    ranks = []
-    for run_now in Line(waiting, places, usage, NOON, Rules()):
-        ranks.append(turns[run_now.owner])
-        turns[run_now.owner] += 1
-    assert ranks == sorted(ranks)
+    fresh = [each._replace(queued_at=NOON) for each in waiting]
+    plan = choose(fresh, places, usage, NOON)
+    assert plan.kept == {}
+    taken: Counter[str] = Counter()
+    for each in plan.places:
+        taken[each.pool or each.name] += sum(live.memory_bytes for live in each.runs)
+    total = {
+        p.pool or p.name: max(q.memory_bytes for q in places if (q.pool or q.name) == (p.pool or p.name))
+        for p in places
+    }  # fmt: skip
+    for each in plan.places:
+        pool = each.pool or each.name
+        if each.is_open and len(each.runs) < each.slots:
+            assert all(run.memory_bytes > total[pool] - taken[pool] for run in plan.left)
 
 
-@given(queues(), sites(), usages, st.randoms())
+@law
+@given(queues(), sites(), usages)
+def test_nobody_is_passed_by_a_run_that_would_fit_where_it_went(
+    waiting: list[Waiting], places: list[Place], usage: Usage
+) -> None:
+    """Of two runs of equal need and duration, the one whose turn is first is never left."""
+    plan = choose(waiting, places, usage, NOON)
+    gone = {assignment.run for assignment in plan.assignments}
+    passed: list[Waiting] = []
+    for each in plan.line:
+        if each.run not in gone:
+            passed.append(each)
+            continue
+        assert not any(
+            before.memory_bytes <= each.memory_bytes and before.seconds == each.seconds
+            for before in passed
+        )
+
+
+@law
+@given(queues(), sites(), usages, rules, st.randoms())
 def test_the_choice_does_not_depend_on_how_rows_arrive(
-    waiting: list[Waiting], places: list[Place], usage: dict[UUID, float], dice: random.Random
+    waiting: list[Waiting], places: list[Place], usage: Usage, rules: Rules, dice: random.Random
 ) -> None:
     shuffled = list(waiting)
     dice.shuffle(shuffled)
-    first, second = (choose(queue, places, usage, NOON) for queue in (shuffled, waiting))
+    first, second = (choose(queue, places, usage, NOON, rules) for queue in (shuffled, waiting))
     assert (first.assignments, first.left) == (second.assignments, second.left)
 
 
+@law
 @given(queues(), sites(), usages)
-def test_something_runs_whenever_something_fits_an_empty_device(
-    waiting: list[Waiting], places: list[Place], usage: dict[UUID, float]
+def test_who_uses_a_kept_device_is_gone_before_the_large_run_could_start(
+    waiting: list[Waiting], places: list[Place], usage: Usage
 ) -> None:
+    """With everything that came by gone at its latest, the kept run starts no later."""
     plan = choose(waiting, places, usage, NOON)
-    empty = [each for each in places if not each.runs]
-    if any(run.memory_bytes <= each.memory_bytes for run in waiting for each in empty):
-        assert plan.assignments
+    before = {each.name: each for each in places}
+    known = {run.run: run for run in waiting}
+    order = {run.run: number for number, run in enumerate(plan.line)}
+    for each in plan.places:
+        if each.name not in plan.kept or each.pool:
+            continue
+        large = known[plan.kept[each.name]]
+        came_by = each.runs[len(before[each.name].runs) :]
+        first = [live for live in came_by if order[live.run] < order[large.run]]
+        alone = soonest(each, [*before[each.name].runs, *first], large)
+        assert soonest(each, each.runs, large) == alone
 
 
-@given(queues(), sites(), usages)
-def test_expected_starts_are_ranges_that_do_not_lie_in_the_past(
-    waiting: list[Waiting], places: list[Place], usage: dict[UUID, float]
-) -> None:
-    for explained in explain(choose(waiting, places, usage, NOON), NOON).values():
-        if explained.expected_start is not None:
-            early, late = explained.expected_start
-            assert NOON <= early <= late
+def soonest(place: Place, runs: Any, large: Waiting) -> float:
+    """When it fits if all end as early as they may, but those that came by as late as they may."""
+    known: list[Live] = list(runs)
+    for moment in sorted({0.0, *(end_of(each) for each in known)}):
+        staying = [each for each in known if end_of(each) > moment]
+        memory = place.memory_bytes - sum(each.memory_bytes for each in staying)
+        if memory >= large.memory_bytes and len(staying) < place.slots:
+            return moment
+    raise AssertionError("it never fits")
+
+
+def end_of(each: Live) -> float:
+    if each.ends is None:
+        return 0.0
+    came_now = each.since == NOON
+    return max(0.0, (each.ends[1 if came_now else 0] - NOON).total_seconds())
 
 
 def test_the_person_with_least_use_goes_next() -> None:
-    plan = choose([run(1, ADA), run(2, BOB)], [place()], {ADA: 500.0}, NOON)
-    assert [a.run for a in plan.assignments] == [UUID(int=2)]
+    assert placed(choose([run(1, ADA), run(2, BOB)], [place()], {ADA: 500.0}, NOON)) == [2]
 
 
 def test_waiting_counts_more_and_more() -> None:
-    plan = choose([run(1, ADA, waited=6000), run(2, BOB)], [place()], {ADA: 500.0}, NOON)
-    assert [a.run for a in plan.assignments] == [UUID(int=1)]
+    queue = [run(1, ADA, waited=6000), run(2, BOB)]
+    assert placed(choose(queue, [place()], {ADA: 500.0}, NOON)) == [1]
 
 
 def test_a_small_run_may_pass_a_large_one_that_has_just_come() -> None:
-    busy = place("cuda:0", 4, 8, Live(UUID(int=9), EVE, 4 * GIB))
-    queue = [run(1, ADA, waited=10, memory_bytes=6 * GIB), run(2, BOB)]
-    plan = choose(queue, [busy], {}, NOON)
-    assert [a.run for a in plan.assignments] == [UUID(int=2)]
+    busy = place("cuda:0", 4, 8, live(9, EVE, memory_bytes=4 * GIB))
+    plan = choose([run(1, ADA, waited=10, memory_bytes=6 * GIB), run(2, BOB)], [busy], {}, NOON)
+    assert placed(plan) == [2]
     assert told(plan, 1) == "Next in line: needs 6.0 GiB of memory; cuda:0 has 3.0 GiB free now."
 
 
 def test_nobody_passes_a_large_run_that_has_waited_long() -> None:
-    busy = place("cuda:0", 4, 8, Live(UUID(int=9), EVE, 4 * GIB))
+    busy = place("cuda:0", 4, 8, live(9, EVE, memory_bytes=4 * GIB))
     queue = [run(1, ADA, waited=600, memory_bytes=6 * GIB), run(2, BOB)]
-    assert choose(queue, [busy], {}, NOON).assignments == ()
+    plan = choose(queue, [busy], {}, NOON)
+    assert placed(plan) == []
+    expected = "cuda:0 has room, but it is kept for a larger run that has waited long."
+    assert told(plan, 2) == expected
+
+
+@pytest.mark.parametrize(("seconds", "goes"), [((10.0, 50.0), True), ((10.0, 70.0), False)])
+def test_a_short_run_may_use_a_kept_device_until_the_large_one_could_start(
+    seconds: tuple[float, float], goes: bool
+) -> None:
+    ends = (NOON + timedelta(seconds=60), NOON + timedelta(seconds=90))
+    busy = place("cuda:0", 4, 8, live(9, EVE, memory_bytes=4 * GIB, ends=ends))
+    large = run(1, ADA, waited=PATIENCE.total_seconds(), memory_bytes=6 * GIB)
+    plan = choose([large, run(2, BOB, seconds=seconds)], [busy], {}, NOON)
+    assert placed(plan) == ([2] if goes else [])
+    assert plan.kept == {"cuda:0": UUID(int=1)}
 
 
 def test_a_gpu_is_filled_before_the_cpu_and_the_emptier_before_the_fuller() -> None:
-    live = Live(UUID(int=9), EVE, GIB)
-    places = [place("cpu", 4), place("cuda:0", 4, 8, live), place("cuda:1", 4)]
-    plan = choose([run(1)], places, {}, NOON)
-    assert [a.device for a in plan.assignments] == ["cuda:1"]
+    places = [place("cpu", 4), place("cuda:0", 4, 8, live(9)), place("cuda:1", 4)]
+    assert [a.device for a in choose([run(1)], places, {}, NOON).assignments] == ["cuda:1"]
+
+
+def test_devices_of_one_host_share_its_memory() -> None:
+    places = [Place(f"cpu-{n}", "cpu", 8 * GIB, 4, pool="host") for n in (1, 2)]
+    queue = [run(n, owner, memory_bytes=5 * GIB) for n, owner in ((1, ADA), (2, BOB))]
+    assert placed(choose(queue, places, {}, NOON)) == [1]
+
+
+def test_what_runs_on_a_paused_device_still_takes_memory_of_the_host() -> None:
+    paused = Place("cpu-1", "cpu", 8 * GIB, 4, (live(9, memory_bytes=5 * GIB),), "host", False)
+    places = [paused, Place("cpu-2", "cpu", 8 * GIB, 4, pool="host")]
+    assert placed(choose([run(1, memory_bytes=4 * GIB)], places, {}, NOON)) == []
+
+
+def test_a_limit_holds_one_person_back_and_nobody_behind() -> None:
+    rules = Rules(running_per_person={MATHS: 1})
+    queue = [run(n, ADA, waited=60, classroom=MATHS) for n in (1, 2)]
+    queue.append(run(3, BOB, classroom=MATHS))
+    plan = choose(queue, [place(slots=4)], {}, NOON, rules)
+    assert placed(plan) == [1, 3]
+    expected = "Your runs on devices: 1, the most at a time. The next starts when one ends."
+    assert told(plan, 2, rules) == expected
+
+
+def test_a_class_at_its_limit_learns_so() -> None:
+    rules = Rules(running_per_class={MATHS: 1})
+    queue = [run(1, ADA, classroom=MATHS), run(2, BOB, classroom=MATHS), run(3, EVE)]
+    plan = choose(queue, [place(slots=4)], {}, NOON, rules)
+    assert sorted(placed(plan)) == [1, 3]
+    expected = "Runs of your class on devices: 1, the most at a time. It goes on when one ends."
+    assert told(plan, 2, rules) == expected
 
 
 @pytest.mark.parametrize(
@@ -172,8 +261,16 @@ def test_a_gpu_is_filled_before_the_cpu_and_the_emptier_before_the_fuller() -> N
     [
         ([], "No device is active. The run starts when one is."),
         (
-            [place("cuda:0", 1, 8, Live(UUID(int=9), EVE, GIB))],
+            [Place("cuda:0", "cuda", 8 * GIB, 1, is_open=False)],
+            "No device is active. The run starts when one is.",
+        ),
+        (
+            [place("cuda:0", 1, 8, live(9))],
             "Next in line: waits for cuda:0 to finish one of its 1 runs.",
+        ),
+        (
+            [place("cuda:0", 1, 8, live(9, is_asked=True))],
+            "Next in line: a run on cuda:0 saves its work to make room.",
         ),
     ],
 )
@@ -183,10 +280,18 @@ def test_the_reason_is_one_plain_sentence(places: list[Place], sentence: str) ->
 
 def test_a_second_run_learns_that_first_ones_go_before_it() -> None:
     plan = choose([run(1), run(2), run(3, BOB)], [place(slots=1)], {BOB: 1.0}, NOON)
-    assert [a.run for a in plan.assignments] == [UUID(int=1)]
+    assert placed(plan) == [1]
     assert told(plan, 3) == "Next in line: waits for cuda:0 to finish one of its 1 runs."
     expected = "Everybody's first run goes before anybody's second, and you have another. Ahead in line: 1."
     assert told(plan, 2) == expected
+
+
+def test_others_learn_of_a_lab_session_and_its_end() -> None:
+    rules = Rules(sessions={MATHS: GOES_ON})
+    queue = [run(1, ADA, waited=900, classroom=PHYSICS), run(2, BOB, classroom=MATHS)]
+    plan = choose(queue, [place("cuda:0", 1, 8, live(9))], {}, NOON, rules)
+    expected = "A lab session of another class goes on until 13:30 UTC. Ahead in line: 1."
+    assert told(plan, 1, rules) == expected
 
 
 def test_a_run_too_large_for_all_says_so() -> None:
@@ -195,11 +300,8 @@ def test_a_run_too_large_for_all_says_so() -> None:
     assert told(plan, 1) == expected
 
 
-def test_the_expected_start_follows_from_what_runs_and_what_is_ahead() -> None:
-    ends = (NOON + timedelta(minutes=1), NOON + timedelta(minutes=2))
-    busy = place("cuda:0", 1, 8, Live(UUID(int=9), EVE, GIB, ends))
-    queue = [run(1, ADA, seconds=(60.0, 120.0)), run(2, BOB)]
-    plan = choose(queue, [busy], {}, NOON)
-    assert explain(plan, NOON)[UUID(int=1)].expected_start == ends
-    later = (NOON + timedelta(minutes=2), NOON + timedelta(minutes=4))
-    assert explain(plan, NOON)[UUID(int=2)].expected_start == later
+def test_one_reason_may_stand_for_all() -> None:
+    plan = choose([run(1), run(2, BOB)], [], {}, NOON)
+    reason = {"message": "Closed.", "values": {}}
+    explained = explain(plan, NOON, instead=reason).values()
+    assert [(each.reason, each.expected_start) for each in explained] == [(reason, None)] * 2
