@@ -240,6 +240,20 @@ def test_what_never_fits_is_refused_with_what_would(library: Library) -> None:
         assert library.submit(params={**params, **way["changes"]}).memory_bytes <= need - 1
 
 
+def test_where_no_single_change_is_enough_several_are_offered(library: Library) -> None:
+    write_rows(library, *(pair("a" * 3000 + name, "b") for name in "ab"))
+    params = {"batch_size": 512, "max_length": 2048}
+    small = outlook(library, params={"batch_size": 1, "max_length": 2048}).estimate["memory_bytes"]
+    make_device(library.session, memory_bytes=small + (1 << 20))
+    with pytest.raises(InvalidInput) as refused:
+        library.submit(params=params)
+    names = [way["name"] for way in refused.value.alternatives]
+    assert "small_batch" in names
+    for way in refused.value.alternatives:
+        run = library.submit(params={**params, **way["changes"]})
+        assert run.memory_bytes <= small + (1 << 20)
+
+
 def test_a_run_that_would_fill_the_disk_is_refused(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from app.runs.preflight.fields import check_plain, check_stages, find_lab, refus
 from app.runs.preflight.inputs import find_base_model, find_dataset, find_parent, parent_artifact
 from app.runs.preflight.room import must_fit, need_disk
 from app.runs.preflight.rows import RowsFound, judge
+from app.runs.preflight.ways import with_ways
 from labs.contract import Lab, Params
 from labs.models import ModelFacts
 
@@ -64,7 +65,8 @@ def check(session: Session, actor: User, submission: "Submission") -> Checked:
     estimate = costs.estimate(
         session, lab, params, facts, base_model, found.lengths, submission.reserve_bytes
     )
-    told = {**estimate, "warnings": list(found.warnings)}
+    pricing = costs.Pricing(session, lab, facts, base_model, found.lengths)
+    told = {**with_ways(estimate, pricing, params), "warnings": list(found.warnings)}
     sha256 = parent.sha256 if parent else None
     return Checked(lab, stages, params, base_model, dataset, facts, sha256, told)
 
