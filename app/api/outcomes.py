@@ -15,6 +15,7 @@ from app.database import after_commit
 from app.metrics.store import LatestValue
 from app.models import Artifact, Attempt, Run, RunEvent, User
 from app.runs import lifecycle
+from app.runs.choices import SAME
 from app.runs.dispatch import fill_devices
 from app.runs.ending import ending_of
 from app.runs.labs_of import lab_of
@@ -30,7 +31,10 @@ router = APIRouter(prefix="/runs/{run_id}")
 class Resubmission(Body):
     """Which of the offered variants to queue; `same` for the same parameters."""
 
-    variant: str = "same"
+    variant: str = SAME
+
+
+SAME_PARAMETERS = Resubmission()
 
 
 @router.post("/resubmission", status_code=201)
@@ -38,7 +42,7 @@ def resubmit_run(
     session: Writer,
     actor: Actor,
     run_id: UUID,
-    body: Resubmission,
+    body: Resubmission = SAME_PARAMETERS,
     idempotency_key: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Queue an ended run again in one of the shapes that its `next` lists."""
