@@ -2,12 +2,13 @@
 
 import sys
 
-from benchmarks import charts, claim, ingest, overhead, page, submit, web
+from benchmarks import charts, claim, claims, ingest, overhead, page, submit, web
 from benchmarks.report import write
 
 MEASUREMENTS = {
     "charts": charts.measure,
     "claim": claim.measure,
+    "claims": claims.measure,
     "ingest": ingest.measure,
     "overhead": overhead.measure,
     "page": page.measure,
