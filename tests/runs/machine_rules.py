@@ -23,11 +23,23 @@ from app.runs.reasons import reason_of
 from app.settings import get_settings
 from labs.contract import Cause
 from tests.runs.machine_laws import ALWAYS, no_run_is_lost
-from tests.runs.machine_world import LIVE, Worker, World, give_up, succeed
+from tests.runs.machine_world import (
+    LIVE,
+    End,
+    Worker,
+    World,
+    cancelled,
+    full_disk,
+    give_up,
+    succeed,
+)
 
 some = st.integers(0, 11)
 WHY = reason_of("Others wait.")
 numbers = itertools.count()
+ENDS: list[End | None] = [
+    None, succeed, full_disk, *map(give_up, [Cause.KILLED, Cause.NO_PROGRESS, Cause.DRAINED])
+]  # fmt: skip
 
 
 class Machine(RuleBasedStateMachine):
@@ -41,6 +53,9 @@ class Machine(RuleBasedStateMachine):
     def begin(self) -> None:
         self.world = World(self.folder / str(next(numbers)))
         self.worlds[:] = [self.world]
+        for person in self.world.people:
+            self.world.submit(person)
+        self.world.start_all()
 
     def a_run(self, pick: int) -> UUID:
         return list(self.world.books)[pick % len(self.world.books)]
@@ -87,6 +102,10 @@ class Machine(RuleBasedStateMachine):
     def dispatch(self) -> None:
         self.world.dispatch()
 
+    @rule()
+    def start_all(self) -> None:
+        self.world.start_all()
+
     @rule(pick=some, times=st.integers(1, 3), lost=st.booleans())
     @precondition(lambda self: self.world.bells)
     def answer(self, pick: int, times: int, lost: bool) -> None:
@@ -99,25 +118,29 @@ class Machine(RuleBasedStateMachine):
         if lost:
             self.world.bells.remove(bell)
 
-    @rule()
-    def flush_the_broker(self) -> None:
-        self.world.bells.clear()
+    @rule(what=st.sampled_from(["flush the broker", "restart the web", "-1 h", "+1 h"]))
+    def around_them(self, what: str) -> None:
+        if what == "flush the broker":
+            self.world.bells.clear()
+        elif what == "restart the web":
+            database.reset()
+        else:
+            self.world.now += timedelta(hours=int(what.removesuffix(" h")))
 
-    @rule()
-    def ring_again(self) -> None:
-        self.world.ring_again()
-
-    @rule(pick=some, steps=st.integers(1, 4))
+    @rule(pick=some, steps=st.integers(1, 4), renews=st.booleans())
     @workers_exist
-    def train(self, pick: int, steps: int) -> None:
+    def train(self, pick: int, steps: int, renews: bool) -> None:
+        worker = self.a_worker(pick)
         for _ in range(steps):
-            self.world.train(self.a_worker(pick))
+            self.world.train(worker)
+        if renews and not worker.frozen:
+            self.world.take(worker)
 
-    @rule(pick=some, crash=st.booleans())
+    @rule(pick=some)
     @workers_exist
-    def renew(self, pick: int, crash: bool) -> None:
+    def crash_before_the_commit(self, pick: int) -> None:
         if worker := self.an_awake_worker(pick):
-            self.world.take(worker, crash)
+            self.world.take(worker, crash=True)
 
     @rule(pick=some)
     @workers_exist
@@ -132,16 +155,14 @@ class Machine(RuleBasedStateMachine):
         if worker := self.an_awake_worker(pick):
             self.world.publish(worker, torn)
 
-    @rule(pick=some, cause=st.sampled_from([Cause.KILLED, Cause.NO_PROGRESS, Cause.DRAINED]))
+    @rule(pick=some, end=st.sampled_from(ENDS))
     @workers_exist
-    def kill_the_trainer(self, pick: int, cause: Cause) -> None:
-        if worker := self.an_awake_worker(pick):
-            self.world.end(worker, give_up(cause))
-
-    @rule(pick=some)
-    @workers_exist
-    def kill_the_worker(self, pick: int) -> None:
-        self.world.workers.remove(self.a_worker(pick))
+    def end(self, pick: int, end: End | None) -> None:
+        """Its trainer ends in some way; with none, the worker is killed with it."""
+        if end is None:
+            self.world.workers.remove(self.a_worker(pick))
+        elif worker := self.an_awake_worker(pick):
+            self.world.end(worker, end)
 
     @rule(pick=some)
     @workers_exist
@@ -202,29 +223,24 @@ class Machine(RuleBasedStateMachine):
             self.world.save(worker)
             self.world.end(worker, give_up(Cause.PREEMPTED))
 
-    @rule(pick=some)
-    @workers_exist
-    def finish(self, pick: int) -> None:
-        if worker := self.an_awake_worker(pick):
-            self.world.end(worker, succeed)
-
-    @rule(pick=some)
-    @workers_exist
-    def fill_the_disk(self, pick: int) -> None:
-        if worker := self.an_awake_worker(pick):
-            self.world.end(worker, full_disk)
-
-    @rule(pick=some)
+    @rule(
+        pick=some,
+        other=some,
+        what=st.sampled_from(
+            ["resume_held", "release", "boost", "ask_to_make_room", "take_result"]
+        ),
+    )
     @runs_exist
-    def resume_held(self, pick: int) -> None:
+    def decide(self, pick: int, other: int, what: str) -> None:
+        getattr(self, what)(pick, other)
+
+    def resume_held(self, pick: int, other: int) -> None:
         run_id = self.a_run(pick)
         state, cause, _ = self.look(run_id)
         expected = state is RunState.HELD and cause == Cause.DISK_FULL
         assert self.world.resume(run_id) == expected
 
-    @rule(pick=some)
-    @runs_exist
-    def release(self, pick: int) -> None:
+    def release(self, pick: int, other: int) -> None:
         run_id, actor = self.a_run(pick), self.world.teacher
         if self.tries(
             lambda session: lifecycle.release_held(session, run_id, person(session, actor)),
@@ -233,26 +249,20 @@ class Machine(RuleBasedStateMachine):
             self.world.returned += 1
             self.world.privileged += 1
 
-    @rule(pick=some, up=st.booleans())
-    @runs_exist
-    def boost(self, pick: int, up: bool) -> None:
+    def boost(self, pick: int, other: int) -> None:
         run_id, actor = self.a_run(pick), self.world.teacher
         self.world.privileged += self.tries(
-            lambda session: lifecycle.set_boost(session, run_id, person(session, actor), up),
+            lambda session: lifecycle.set_boost(session, run_id, person(session, actor), other % 2 == 0),
             run_id, RunState.QUEUED,
         )  # fmt: skip
 
-    @rule(pick=some)
-    @runs_exist
-    def ask_to_make_room(self, pick: int) -> None:
+    def ask_to_make_room(self, pick: int, other: int) -> None:
         run_id = self.a_run(pick)
         with transaction() as session:
             run = session.get_one(Run, run_id)
             free = run.state is RunState.RUNNING and run.preempt_requested_at is None
             assert lifecycle.ask_to_make_room(session, run_id, run.attempt, WHY) == free
 
-    @rule(pick=some, other=some)
-    @runs_exist
     def take_result(self, pick: int, other: int) -> None:
         run_id, source = self.a_run(pick), self.a_run(other)
         if self.look(source)[0] is RunState.SUCCEEDED:
@@ -260,14 +270,6 @@ class Machine(RuleBasedStateMachine):
                 lambda session: lifecycle.take_result(session, run_id, source),
                 run_id, RunState.QUEUED,
             )  # fmt: skip
-
-    @rule()
-    def restart_the_web(self) -> None:
-        database.reset()
-
-    @rule(hours=st.sampled_from([-1, 1]))
-    def set_the_clock(self, hours: int) -> None:
-        self.world.now += timedelta(hours=hours)
 
     @invariant()
     def the_laws_hold(self) -> None:
@@ -286,11 +288,3 @@ class Machine(RuleBasedStateMachine):
 
 def person(session: Session, user_id: UUID) -> User:
     return session.get_one(User, user_id)
-
-
-def cancelled(session: Session, run_id: UUID, attempt: int) -> None:
-    lifecycle.finish(session, run_id, attempt, RunState.CANCELLED, Cause.CANCELLED)
-
-
-def full_disk(session: Session, run_id: UUID, attempt: int) -> None:
-    lifecycle.hold(session, run_id, attempt, Cause.DISK_FULL)

@@ -40,6 +40,7 @@ LEASE = 10.0
 SLOTS = {"cpu": 2, "cuda:0": 1}
 LIVE = (RunState.ASSIGNED, RunState.RUNNING)
 Bell = tuple[UUID, int, str]
+End = Callable[[Session, UUID, int], object]
 
 
 @dataclass
@@ -119,6 +120,14 @@ class World:
                 select(Run.id, Run.attempt, Run.device).where(Run.state == RunState.ASSIGNED)
             )
             self.bells += [(row[0], row[1], row[2]) for row in found if row[2]]
+
+    def start_all(self) -> None:
+        """Whatever can start, does, without a message lost."""
+        self.dispatch()
+        self.bells.clear()
+        self.ring_again()
+        for bell in self.bells:
+            self.answer(bell)
 
     def resume(self, run_id: UUID) -> bool:
         """There is room on the disk again."""
@@ -211,7 +220,7 @@ class World:
         book.take(worker.attempt)
         return True
 
-    def end(self, worker: Worker, deed: Callable[[Session, UUID, int], object]) -> None:
+    def end(self, worker: Worker, deed: End) -> None:
         """The supervisor reads the rest and writes the end down, unless it is too late."""
         if not self.take(worker):
             return
@@ -236,11 +245,7 @@ class World:
         for run_id in self.books:
             self.resume(run_id)
         for _ in range(2 * len(self.books)):
-            self.dispatch()
-            self.bells.clear()
-            self.ring_again()
-            for bell in self.bells:
-                self.answer(bell)
+            self.start_all()
             for worker in list(self.workers):
                 self.train(worker)
                 self.end(worker, succeed)
@@ -261,7 +266,15 @@ def succeed(session: Session, run_id: UUID, attempt: int) -> None:
     lifecycle.finish(session, run_id, attempt, RunState.SUCCEEDED)
 
 
-def give_up(cause: Cause) -> Callable[[Session, UUID, int], object]:
+def cancelled(session: Session, run_id: UUID, attempt: int) -> None:
+    lifecycle.finish(session, run_id, attempt, RunState.CANCELLED, Cause.CANCELLED)
+
+
+def full_disk(session: Session, run_id: UUID, attempt: int) -> None:
+    lifecycle.hold(session, run_id, attempt, Cause.DISK_FULL)
+
+
+def give_up(cause: Cause) -> End:
     return lambda session, run_id, attempt: lifecycle.requeue(session, run_id, attempt, cause)
 
 
