@@ -43,6 +43,8 @@ def listen(app: Celery, device: str) -> None:
 def _keep_listening(app: Celery, device: str) -> None:
     # It warns root of pickled messages; ours are JSON, and nothing else is accepted.
     warnings.simplefilter("ignore", SecurityWarning)
+    # A line for each message is noise: the runs themselves are told of by their supervisors.
+    logging.getLogger("celery").setLevel(logging.WARNING)
     while True:
         try:
             _consumer(app, device).start()

@@ -7,10 +7,12 @@ import sys
 import psutil
 import pytest
 
-from app import broker
+from app import broker, clock
+from app.children import START_AGAIN
 from app.database import reading, transaction
+from app.devices.views import status_of
 from app.metrics import store
-from app.models import Attempt, Run, RunState, User
+from app.models import Attempt, Device, DeviceState, Run, RunState, User
 from app.runs import lifecycle, queries
 from app.runs.dispatch import fill_devices
 from app.runs.reasons import reason_of
@@ -18,7 +20,7 @@ from app.settings import ROOT
 from labs.contract import Cause
 from tests.support.processes import is_alive
 from tests.workers.conftest import Bench, eventually, run_of, start_process, wait_for
-from workers import chores
+from workers import canaries, chores
 
 
 def steps_of(run: Run) -> list[int]:
@@ -226,3 +228,66 @@ def test_no_worker_process_loads_torch_or_the_web(module: str) -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+def test_a_run_starts_while_the_broker_is_away(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BUNSEN_BROKER_URL", "redis://127.0.0.1:1/0")
+    bench.start_worker()
+    run_id = bench.queue_run(steps=5)
+    with transaction() as session:
+        lifecycle.assign(session, run_id, "cpu", reason_of("Placed, and no bell can ring."))
+    assert wait_for(run_id, RunState.SUCCEEDED).attempt == 1
+
+
+def test_a_worker_that_hears_nothing_starts_anew_when_it_is_idle(bench: Bench) -> None:
+    worker = bench.start_worker()
+    run = start_run(bench, steps=100_000)
+    with transaction() as session:
+        session.get_one(Device, "cpu").canary_sent += 2
+    eventually(lambda: "deaf" in shown(), "nobody noticed")
+    assert worker.process.poll() is None
+    cancel(run)
+    assert worker.process.wait(timeout=60) == START_AGAIN
+    bench.start_worker()
+    assert "deaf" not in shown()
+
+
+def shown() -> str:
+    with reading() as session:
+        return status_of(session.get_one(Device, "cpu"), clock.now())
+
+
+def test_a_canary_is_heard(bench: Bench) -> None:
+    bench.start_worker()
+    assert canaries.send_all() == 1
+
+    def heard() -> bool:
+        with reading() as session:
+            found = session.get_one(Device, "cpu")
+            return found.canary_sent == found.canary_heard == 1
+
+    eventually(heard, "the canary was not heard")
+
+
+def test_draining_a_device_sends_its_runs_back(bench: Bench) -> None:
+    bench.start_worker()
+    run = start_run(bench, steps=100_000)
+    with transaction() as session:
+        session.get_one(Device, "cpu").state = DeviceState.DRAINED
+    run = wait_for(run.id, RunState.QUEUED)
+    assert run.cause == Cause.DRAINED
+    assert attempts_of(run)[0].device_seconds > 0
+
+
+@on_both_databases
+def test_two_workers_of_one_machine_share_the_work(bench: Bench) -> None:
+    for name in ("left", "right"):
+        bench.start_worker(name=name)
+    runs = [bench.queue_run(steps=200) for _ in range(4)]
+    fill_devices()
+    done = [wait_for(run, RunState.SUCCEEDED) for run in runs]
+    assert {run.device for run in done} == {"left", "right"}
+    assert [run.attempt for run in done] == [1] * 4
+    assert all(steps_of(run) == list(range(1, 201)) for run in done)
