@@ -24,7 +24,7 @@ CONFIG = {
 }
 # One word a letter, an end token, and one for what is neither.
 WORDS = {"<unk>": 0, "<end>": 1, "a": 2, "b": 3}
-TOKENIZER = {
+TOKENIZER: dict[str, Any] = {
     "version": "1.0",
     "truncation": None,
     "padding": None,
