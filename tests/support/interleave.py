@@ -56,7 +56,8 @@ def interleave(first: Deed, second: Deed, at: int) -> tuple[bool, bool, bool]:
             accepted[name] = False
         except BaseException as error:
             accepted[name] = error
-        gate.reached.set() if name == "first" else None
+        if name == "first":
+            gate.reached.set()
 
     event.listen(engine, "before_cursor_execute", gate)
     event.listen(engine, "commit", gate)
