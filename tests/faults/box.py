@@ -3,14 +3,17 @@
 import os
 import signal
 import socket
+import sqlite3
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import psutil
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from app.accounts import people
 from app.children import Child
@@ -18,7 +21,7 @@ from app.database import reading, transaction
 from app.models import Device, DeviceState, Role, Run, User
 from app.settings import ROOT, get_settings
 from app.up import Address, web_is_ready
-from tests.faults.patience import eventually
+from tests.faults.patience import START_SECONDS, eventually
 from tests.faults.servers import PostgresServer, RedisServer
 from tests.faults.trainer import STAGES
 from tests.support.factories import make_run
@@ -130,8 +133,8 @@ class Box:
         self.redis.ensure()
         for role in self.roles:
             role.ensure()
-        eventually(self.worker_is_ready, "the worker is not ready")
-        eventually(self.web_is_ready, "the web server is not ready")
+        eventually(self.worker_is_ready, "the worker is not ready", START_SECONDS)
+        eventually(self.web_is_ready, "the web server is not ready", START_SECONDS)
         self.set_device(DeviceState.ACTIVE)
 
     def worker_is_ready(self) -> bool:
@@ -146,6 +149,27 @@ class Box:
     def set_device(self, state: DeviceState) -> None:
         with transaction() as session:
             session.get_one(Device, DEVICE).state = state
+
+    def freeze(self, role: RoleProcess, holder: str) -> None:
+        """Stop a role, but not while it holds a lock: then everybody would stand still with it."""
+        role.freeze(holder)
+        while not self._is_free():
+            role.thaw(holder)
+            role.freeze(holder)
+
+    def _is_free(self) -> bool:
+        if self.postgres is None:
+            file = self.database_url.removeprefix("sqlite:///")
+            with closing(sqlite3.connect(file, isolation_level=None, timeout=0.5)) as connection:
+                with suppress(sqlite3.OperationalError):
+                    connection.execute("BEGIN IMMEDIATE")
+                    return True
+                return False
+        with suppress(OperationalError), reading() as session:
+            session.execute(select(Run.id).with_for_update(nowait=True))
+            session.execute(select(Device.name).with_for_update(nowait=True))
+            return True
+        return False
 
     def person(self) -> User:
         """The owner of all runs, made once, with a token for the API."""

@@ -79,7 +79,7 @@ def _undo(scene: Scene) -> None:
 
 def _freeze_worker_and_trainer(scene: Scene) -> None:
     """As when a machine sleeps: the housekeeper gives the run away, and the sleeper wakes up."""
-    scene.box.worker.freeze(FAULT)
+    scene.box.freeze(scene.box.worker, FAULT)
     trainer = scene.trainer
     if trainer is not None:
         trainer.suspend()
@@ -111,7 +111,7 @@ def _start_worker_after_the_lease(scene: Scene) -> None:
 
 def _freeze_worker(scene: Scene) -> None:
     """Its trainer goes on alone meanwhile."""
-    scene.box.worker.freeze(FAULT)
+    scene.box.freeze(scene.box.worker, FAULT)
 
 
 def _thaw_worker_after_the_lease(scene: Scene) -> None:
@@ -128,7 +128,7 @@ def _start_housekeeper(scene: Scene) -> None:
 
 
 def _freeze_housekeeper(scene: Scene) -> None:
-    scene.box.housekeeper.freeze(FAULT)
+    scene.box.freeze(scene.box.housekeeper, FAULT)
 
 
 def _thaw_housekeeper(scene: Scene) -> None:

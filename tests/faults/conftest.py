@@ -12,6 +12,7 @@ from app.migrate import upgrade
 from app.settings import get_settings
 from tests.faults.box import Box
 from tests.faults.cells import EVERYDAY, Cell
+from tests.faults.promises import proof_lines
 from tests.faults.servers import PostgresServer
 from tests.faults.table import Result, matrix_lines
 
@@ -60,6 +61,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if results and _whole_matrix(config):
         terminalreporter.section("The fault matrix")
         for line in matrix_lines(results):
+            terminalreporter.write_line(line)
+        terminalreporter.section("What is proven where")
+        for line in proof_lines():
             terminalreporter.write_line(line)
 
 

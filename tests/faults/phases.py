@@ -74,7 +74,7 @@ def _open_the_device(scene: Scene) -> None:
 
 def _have_it_assigned(scene: Scene) -> None:
     """A worker that stands still cannot claim what it is given."""
-    scene.box.worker.freeze(PHASE)
+    scene.box.freeze(scene.box.worker, PHASE)
     _open_the_device(scene)
     eventually(lambda: fill_devices() or scene.state is RunState.ASSIGNED, "nobody placed the run")
     scene.wait_for(RunState.ASSIGNED)
@@ -110,6 +110,7 @@ STARTING, SETUP, FIRST_STEPS, TRAIN, SAVING, INFERENCE, DEPLOY, FINISHING = (
 PHASES = (
     QUEUED, ASSIGNED, STARTING, SETUP, FIRST_STEPS, TRAIN, SAVING, INFERENCE, DEPLOY, FINISHING,
 )  # fmt: skip
+UNDISTURBED = Phase("undisturbed", _keep_queued, _open_the_device, has_trainer=False)
 
 
 def bring(box: Box, phase: Phase, **values: object) -> Scene:

@@ -11,13 +11,12 @@ from tests.faults.trainer import INTERVAL, points
 from tests.faults.viewer import Viewer
 
 EXPECTED = Expected(points(), INTERVAL)
-SCRIPTED = "tests.faults.trainer"
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize(
     ("box", "cell"),
-    [pytest.param((cell.database, SCRIPTED), cell, id=str(cell)) for cell in CELLS],
+    [pytest.param((cell.database, cell.trainer), cell, id=str(cell)) for cell in CELLS],
     indirect=["box"],
 )
 def test_the_promises_hold(box: Box, cell: Cell) -> None:
