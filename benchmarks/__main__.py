@@ -2,13 +2,14 @@
 
 import sys
 
-from benchmarks import charts, claim, claims, ingest, overhead, page, submit, web
+from benchmarks import charts, claim, claims, estimate, ingest, overhead, page, submit, web
 from benchmarks.report import write
 
 MEASUREMENTS = {
     "charts": charts.measure,
     "claim": claim.measure,
     "claims": claims.measure,
+    "estimate": estimate.measure,
     "ingest": ingest.measure,
     "overhead": overhead.measure,
     "page": page.measure,

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, File, UploadFile
+from fastapi import APIRouter, File, Query, UploadFile
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -48,9 +48,18 @@ def add_upload(session: Session, actor: User, file: UploadFile | str) -> Dataset
 
 
 @router.get("/{dataset_id}")
-def show_dataset(request: Request, session: Reader, actor: Actor, dataset_id: UUID) -> Response:
+def show_dataset(
+    request: Request,
+    session: Reader,
+    actor: Actor,
+    dataset_id: UUID,
+    line: Annotated[int | None, Query(ge=1)] = None,
+    file: str | None = None,
+) -> Response:
+    """The dataset; with `line` (and `file`) also the row that something was said about."""
     dataset = get_dataset(session, actor, dataset_id)
-    return render(request, "datasets/show.html", dataset_page(session, actor, dataset))
+    page = dataset_page(session, actor, dataset, line, file)
+    return render(request, "datasets/show.html", page)
 
 
 @router.post("/{dataset_id}/deletion")

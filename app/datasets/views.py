@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app.datasets import queries
+from app.datasets.lines import Line, lines_around
 from app.datasets.upload import FIELD, uses
 from app.errors import AppError, InvalidInput
 from app.html import bytes_
@@ -35,6 +36,7 @@ class DatasetPage:
     owner: str
     used_by: int
     may_delete: bool
+    lines: Sequence[Line]
 
 
 def datasets_page(session: Session, actor: User, refused: AppError | None = None) -> DatasetsPage:
@@ -49,7 +51,13 @@ def datasets_page(session: Session, actor: User, refused: AppError | None = None
     )
 
 
-def dataset_page(session: Session, actor: User, dataset: Dataset) -> DatasetPage:
+def dataset_page(
+    session: Session,
+    actor: User,
+    dataset: Dataset,
+    line: int | None = None,
+    file: str | None = None,
+) -> DatasetPage:
     used_by = uses(session, dataset)
     owners = queries.owner_names(session, [dataset])
     return DatasetPage(
@@ -57,6 +65,7 @@ def dataset_page(session: Session, actor: User, dataset: Dataset) -> DatasetPage
         owner=owners[dataset.owner_id] if dataset.owner_id else "",
         used_by=used_by,
         may_delete=dataset.owner_id == actor.id and used_by == 0,
+        lines=lines_around(dataset, line, file),
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlencode
 
 from sqlalchemy.orm import Session
 
@@ -121,13 +122,15 @@ def _continue(case: Case) -> Iterable[Next]:
 
 
 def _dataset(case: Case) -> Iterable[Next]:
-    line = ((case.run.reason or {}).get("values") or {}).get("line")
+    values = (case.run.reason or {}).get("values") or {}
     href = f"/datasets/{case.run.dataset_id}"
-    if isinstance(line, int):
-        title = N_("Open the dataset at line {line}")
-        yield Next(Step.DATASET, title, "get", f"{href}?line={line}#line-{line}", {"line": line})
-    else:
+    line = values.get("line")
+    if not isinstance(line, int):
         yield Next(Step.DATASET, N_("Open the dataset"), "get", href)
+        return
+    query = urlencode({"line": line, "file": values.get("file", "")})
+    title = N_("Open the dataset at line {line}")
+    yield Next(Step.DATASET, title, "get", f"{href}?{query}#line-{line}", {"line": line})
 
 
 def _report(case: Case) -> Iterable[Next]:

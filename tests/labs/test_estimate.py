@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labs import bundled
@@ -36,6 +36,7 @@ def parts(model: str, device: Any, lengths: Lengths | None, given: Any, **more: 
     return estimate(LAB, FACTS[model], LoraParams(**{**given, **more}), device, lengths)
 
 
+@settings(deadline=None)
 @given(model_of, device_of, lengths_of, params_of)
 def test_parts_add_up_and_none_is_negative(
     model: str, device: str, lengths: Lengths | None, given: Any
@@ -47,6 +48,7 @@ def test_parts_add_up_and_none_is_negative(
     assert 0 < found.seconds_low < found.seconds_high
 
 
+@settings(deadline=None)
 @given(
     model_of,
     device_of,
@@ -63,6 +65,7 @@ def test_more_rows_longer_rows_and_a_higher_rank_never_take_less(
     assert more.seconds_high >= less.seconds_high
 
 
+@settings(deadline=None)
 @given(model_of, device_of, params_of, st.integers(8, 400))
 def test_longer_rows_of_the_dataset_never_take_less(
     model: str, device: str, given: Any, longest: int
@@ -74,6 +77,7 @@ def test_longer_rows_of_the_dataset_never_take_less(
     assert total(longest) <= total(longest + 1) <= parts(model, device, None, given).total_bytes
 
 
+@settings(deadline=None)
 @given(model_of, device_of, lengths_of, params_of)
 def test_checkpointing_never_keeps_more_activations(
     model: str, device: str, lengths: Lengths | None, given: Any
@@ -84,6 +88,7 @@ def test_checkpointing_never_keeps_more_activations(
     assert kept.seconds_high > plain.seconds_high
 
 
+@settings(deadline=None)
 @given(model_of, device_of, params_of)
 def test_nf4_weights_take_less(model: str, device: str, given: Any) -> None:
     plain = parts(model, device, None, given, base_quantization="none")
@@ -92,6 +97,7 @@ def test_nf4_weights_take_less(model: str, device: str, given: Any) -> None:
     assert small.total_bytes <= plain.total_bytes
 
 
+@settings(deadline=None)
 @given(model_of, device_of, lengths_of, params_of)
 def test_each_alternative_needs_less_and_is_valid(
     model: str, device: Any, lengths: Lengths | None, given: Any
@@ -106,6 +112,7 @@ def test_each_alternative_needs_less_and_is_valid(
         assert option.estimate == estimate(LAB, FACTS[model], changed, device, lengths)
 
 
+@settings(deadline=None)
 @given(model_of, device_of, lengths_of, params_of, st.integers(0, 2**33))
 def test_a_limit_leaves_only_what_fits(
     model: str, device: Any, lengths: Lengths | None, given: Any, limit: int

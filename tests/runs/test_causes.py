@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 
 from app import clock
-from app.access import Role
 from app.metrics.store import latest
-from app.models import Run, RunState, User
+from app.models import Role, Run, RunState, User
 from app.runs import queries
 from app.runs.attempts import BLAMELESS
 from app.runs.causes import CAUSES, Step

@@ -4,7 +4,7 @@ from statistics import median
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import clock
@@ -86,6 +86,7 @@ def test_more_can_be_reserved_but_not_less(library: Library) -> None:
     assert library.submit(reserve_bytes=1).memory_bytes == usual
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1 << 45))
 def test_a_margin_grows_with_the_need(need: int) -> None:
     assert 0 < margin(need) <= margin(need + 1)
