@@ -6,7 +6,8 @@ from pathlib import Path
 
 from labs.contract import Cause, LabError
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
+# No room at all, a used-up quota, a limit on the size of one file.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What safetensors and torch say, which write in native code.
 WORDS = (*(f"os error {number}" for number in FULL), "No space left", "quota exceeded")
 TORCH_WORDS = ("inline_container", "PytorchStreamWriter", "iostream error")
