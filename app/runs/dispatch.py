@@ -1,7 +1,7 @@
 """Fill the devices: read the state of the world, let `scheduling` choose, write it down, ring."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -55,12 +55,19 @@ def fill_devices() -> int:
         if decision.plan.assignments or decision.preemptions:
             with transaction() as session:
                 decision, bells = place_waiting_runs(session, clock.now())
-        ring_all(bells)
-        telling.tell(decision.plan, clock.now(), decision.world.rules, decision.instead)
     except SQLAlchemyError:
         log.warning("devices not filled: the database is busy or away", exc_info=True)
         return 0
+    ring_all(bells)
+    _tell(decision)
     return len(bells)
+
+
+def _tell(decision: Decision) -> None:
+    try:
+        telling.tell(decision.plan, clock.now(), decision.world.rules, decision.instead)
+    except SQLAlchemyError:
+        log.warning("waiting runs not told why: the database is busy or away", exc_info=True)
 
 
 def ring_all(bells: Sequence[Bell]) -> None:
@@ -112,8 +119,3 @@ def _assign(session: Session, plan: Plan) -> list[Bell]:
             continue  # cancelled since it was read, which only Postgres allows
         bells.append((chosen.run, attempt, chosen.device))
     return bells
-
-
-def memory_need(estimate: Mapping[str, Any]) -> int:
-    """The bytes a run is given room for."""
-    return int(estimate.get("memory_bytes", 0))

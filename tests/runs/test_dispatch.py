@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -12,10 +13,19 @@ from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
 from app import broker, clock
-from app.models import Device, DeviceState, Run, RunState
-from app.runs import dispatch
+from app.i18n import told
+from app.models import ClassSession, Device, DeviceState, Role, Run, RunState, User
+from app.runs import dispatch, telling
+from app.runs.world import read_world
 from app.settings import get_settings
-from tests.support.factories import make_attempt, make_device, make_run, make_user
+from labs.contract import Cause
+from tests.support.factories import (
+    make_attempt,
+    make_classroom,
+    make_device,
+    make_run,
+    make_user,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -103,8 +113,8 @@ def test_reasons_are_written_only_when_they_change(session: Session) -> None:
     assert [statement for statement in written if statement.startswith("UPDATE")] == []
 
 
-def test_two_dispatchers_give_a_run_away_once(session: Session) -> None:
-    device(session, slots=8)
+def test_several_dispatchers_give_each_run_and_each_slot_away_once(session: Session) -> None:
+    device(session, slots=5)
     for _ in range(8):
         make_run(session)
     session.commit()
@@ -116,9 +126,9 @@ def test_two_dispatchers_give_a_run_away_once(session: Session) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sum(given) == 8
+    assert sum(given) == 5
     session.expire_all()
-    assert {run.attempt for run in session.scalars(select(Run))} == {1}
+    assert Counter(session.scalars(select(Run.attempt))) == {1: 5, 0: 3}
 
 
 def test_a_broker_that_is_down_delays_nobody(session: Session) -> None:
@@ -143,3 +153,138 @@ def test_a_broker_that_never_answers_holds_nobody_up(
         assert not broker.ring(run.id, 1, "cpu")
         waited = time.monotonic() - started
     assert waited < 5  # without our own limit it would be for ever
+
+
+def test_a_full_disk_starts_nothing_and_says_so(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BUNSEN_MIN_FREE_BYTES", str(2**62))
+    get_settings.cache_clear()
+    device(session)
+    run = make_run(session)
+    session.commit()
+    assert dispatch.fill_devices() == 0
+    session.refresh(run)
+    assert (run.position, run.reason) == (1, dispatch.DISK_FULL)
+
+
+def test_a_lab_session_puts_its_class_first_and_others_learn_why(session: Session) -> None:
+    teacher, ada = make_user(session, role=Role.INSTRUCTOR), make_user(session)
+    maths = make_classroom(session, teacher, ada)
+    now = clock.now()
+    hour = timedelta(hours=1)
+    session.add(
+        ClassSession(
+            classroom_id=maths.id, starts_at=now - hour, ends_at=now + hour, slice_seconds=300,
+            created_by_id=teacher.id, created_at=now,
+        )
+    )  # fmt: skip
+    device(session, slots=1)
+    other = make_run(session, queued_at=now - hour)
+    ours = [make_run(session, ada, queued_at=now, classroom_id=maths.id) for _ in range(2)]
+    session.commit()
+    assert dispatch.fill_devices() == 1
+    session.expire_all()
+    assert [run.state for run in ours] == [RunState.ASSIGNED, RunState.QUEUED]
+    assert (ours[1].position, other.position) == (1, 2)
+    assert told(other.reason).startswith("A lab session of another class goes on until ")
+
+
+def test_the_limit_of_a_class_holds_for_each_person_in_it(session: Session) -> None:
+    ada = make_user(session)
+    maths = make_classroom(session, ada)
+    maths.max_running_per_person = 1
+    device(session, slots=4)
+    runs = [make_run(session, ada, classroom_id=maths.id) for _ in range(2)]
+    session.commit()
+    assert dispatch.fill_devices() == 1
+    session.expire_all()
+    expected = "Your runs on devices: 1, the most at a time. The next starts when one ends."
+    assert told(runs[1].reason) == expected
+
+
+def live_run(session: Session, owner: User, worked: timedelta, **values: Any) -> Run:
+    began = clock.now() - worked
+    fields = {"state": RunState.RUNNING, "attempt": 1, "device": "cpu", "queued_at": began}
+    run = make_run(session, owner, assigned_at=began, started_at=began, **{**fields, **values})
+    make_attempt(session, run, started_at=began, device_seconds=worked.total_seconds())
+    return run
+
+
+def test_after_its_slice_a_run_is_asked_once_to_make_room(session: Session) -> None:
+    device(session, slots=1)
+    long = live_run(session, make_user(session), timedelta(minutes=25))
+    make_run(session, queued_at=clock.now() - timedelta(minutes=21))
+    session.commit()
+    dispatch.fill_devices()
+    session.refresh(long)
+    asked_at = long.preempt_requested_at
+    assert asked_at is not None
+    assert told(long.reason).startswith("Saves its work to make room for somebody")
+    session.commit()
+    dispatch.fill_devices()
+    session.refresh(long)
+    assert long.preempt_requested_at == asked_at
+
+
+def test_a_run_that_made_room_waits_anew_but_keeps_its_age(session: Session) -> None:
+    now = clock.now()
+    run = make_run(session, queued_at=now - timedelta(hours=2), attempt=1, seconds_low=900.0,
+                   seconds_high=1800.0)  # fmt: skip
+    finished = now - timedelta(minutes=3)
+    make_attempt(
+        session, run, started_at=finished - timedelta(minutes=10), finished_at=finished,
+        outcome="requeued", cause=Cause.PREEMPTED, device_seconds=600.0,
+    )  # fmt: skip
+    (waiting,) = read_world(session, now).waiting
+    assert (waiting.queued_at, waiting.back_since) == (now - timedelta(hours=2), finished)
+    assert waiting.seconds == (300.0, 1800.0)
+
+
+def test_what_runs_on_a_paused_device_counts_as_a_turn(session: Session) -> None:
+    busy, idle = make_user(session), make_user(session)
+    device(session, "cuda:0", state=DeviceState.PAUSED)
+    device(session, "cpu", slots=1)
+    live_run(session, busy, timedelta(minutes=5), device="cuda:0")
+    now = clock.now()
+    first = make_run(session, busy, queued_at=now - timedelta(hours=5))
+    second = make_run(session, idle, queued_at=now)
+    session.commit()
+    assert dispatch.fill_devices() == 1
+    session.expire_all()
+    assert (first.state, second.state) == (RunState.QUEUED, RunState.ASSIGNED)
+
+
+def test_workers_of_one_host_share_its_memory(session: Session) -> None:
+    for name in ("cpu", "cpu@second"):
+        device(session, name, kind="cpu", memory_bytes=8 * 1024**3)
+    for _ in range(2):
+        make_run(session, estimate={"memory_bytes": 5 * 1024**3})
+    session.commit()
+    assert dispatch.fill_devices() == 1
+
+
+def test_those_far_back_are_told_now_and_then_and_the_head_of_the_line_at_once(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telling, "NEAR", 2)
+    owner, inputs = make_user(session), {}
+    runs = []
+    for _ in range(5):
+        runs.append(make_run(session, owner, **inputs))
+        inputs = {"base_model_id": runs[0].base_model_id, "dataset_id": runs[0].dataset_id}
+    session.commit()
+    telling.forget()
+    dispatch.fill_devices()
+    session.expire_all()
+    assert [run.position for run in runs] == [1, 2, 3, 4, 5]
+    runs[0].state = RunState.CANCELLED
+    session.commit()
+    dispatch.fill_devices()
+    session.expire_all()
+    assert [run.position for run in runs[1:]] == [1, 2, 4, 5]
+    session.commit()
+    telling.forget()
+    dispatch.fill_devices()
+    session.expire_all()
+    assert [run.position for run in runs[1:]] == [1, 2, 3, 4]
