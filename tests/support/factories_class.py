@@ -121,7 +121,7 @@ def _fate(state: RunState, begun: Any, position: int) -> dict[str, Any]:
 
 
 def _try_it(session: Session, run: Run) -> None:
-    if run.attempt:
+    if run.started_at is not None:
         make_attempt(
             session, run, started_at=run.started_at, finished_at=run.finished_at,
             device_seconds=(clock.now() - run.started_at).total_seconds() / 3,
