@@ -14,10 +14,8 @@ import httpx2
 from tests.faults.box import Box
 from tests.faults.patience import eventually
 
-# Kept in the table of events, each with a number of its own.
-NUMBERED = frozenset(
-    {"state", "environment", "stage", "rewind", "checkpoint", "table", "artifact", "notice"}
-)
+# All others are kept in the table of events, each with a number of its own.
+UNNUMBERED = frozenset({"points", "log", "progress", "queue", "end"})
 PAUSE_SECONDS = 0.1
 SILENCE_SECONDS = 20.0
 
@@ -76,7 +74,7 @@ class Viewer:
                     return
 
     def _take(self, name: str, data: dict[str, Any], identity: str) -> None:
-        if name in NUMBERED:
+        if name not in UNNUMBERED:
             self.numbers.append(int(identity.split(".")[1]))
         if name == "rewind":
             for series in self.chart.values():
