@@ -42,6 +42,8 @@ class Run(Base):
         UniqueConstraint("owner_id", "idempotency_key"),
         Index("ix_runs_state_queued_at", "state", "queued_at"),
         Index("ix_runs_state_position", "state", "position"),
+        Index("ix_runs_state_lab_classroom_id", "state", "lab", "classroom_id"),
+        Index("ix_runs_owner_id_state_position", "owner_id", "state", "position"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)

@@ -51,6 +51,8 @@ def added() -> dict[str, list[sa.Column[Any]]]:
 
 INDEXES = {
     "ix_runs_state_position": ("runs", ["state", "position"], False),
+    "ix_runs_state_lab_classroom_id": ("runs", ["state", "lab", "classroom_id"], False),
+    "ix_runs_owner_id_state_position": ("runs", ["owner_id", "state", "position"], False),
     "ix_runs_fingerprint": ("runs", ["fingerprint"], False),
     "ix_runs_same_as_id": ("runs", ["same_as_id"], False),
     "ix_runs_retry_of_id": ("runs", ["retry_of_id"], True),
