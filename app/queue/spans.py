@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from app.i18n import gettext, number
+from app.i18n import gettext
 from app.runs import measured
 from app.runs.world import progress_of
 
@@ -66,7 +66,7 @@ def expected_end(run: Any, now: datetime) -> Span | None:
 def roughly(seconds: float) -> str:
     """A length of time as people say it: seconds by tens, then minutes, then hours."""
     if seconds < 90:
-        return gettext("%(count)s s") % {"count": number(round(seconds, -1))}
+        return gettext("%(count)s s") % {"count": round(seconds / 10) * 10}
     minutes = round(seconds / 60)
     if minutes < 90:
         return gettext("{minutes} min").format(minutes=minutes)

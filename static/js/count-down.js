@@ -1,4 +1,5 @@
-// How far an expected stretch of time is away, kept true: "in 4 min to 9 min".
+// How far an expected stretch of time is away, kept true: "in 4 min to 9 min". The sentences stand
+// on an element around it.
 const language = document.documentElement.lang
 const EVERY_MS = 5000
 const unit = name => new Intl.NumberFormat(language, { style: "unit", unit: name, unitDisplay: "short", maximumFractionDigits: 0 })
@@ -32,11 +33,12 @@ class CountDown extends HTMLElement {
 
   #text() {
     const [from, to] = [this.dataset.from, this.dataset.to].map(time => (new Date(time) - Date.now()) / 1000)
-    if (to < 1) return this.dataset.soon
+    const words = this.closest("[data-range]").dataset
+    if (to < 1) return words.soon
     const [low, high] = [roughly(Math.max(0, from)), roughly(to)]
-    if (from < 5 && low !== high) return this.dataset.within.replace("{time}", high)
-    if (low === high) return this.dataset.about.replace("{time}", high)
-    return this.dataset.range.replace("{low}", low).replace("{high}", high)
+    if (from < 5 && low !== high) return words.within.replace("{time}", high)
+    if (low === high) return words.about.replace("{time}", high)
+    return words.range.replace("{low}", low).replace("{high}", high)
   }
 }
 
