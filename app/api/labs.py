@@ -14,7 +14,7 @@ from app.api.same_work import offer_json
 from app.errors import FieldError, InvalidInput, NotFound
 from app.i18n import N_
 from app.runs.submit import Submission, look
-from app.security import Actor, Writer
+from app.security import Actor, Reader
 from labs import registry
 from labs.contract import Lab, LabError
 
@@ -48,7 +48,7 @@ def show_lab(actor: Actor, slug: str) -> Response:
 
 
 @router.post("/estimates")
-def make_estimate(session: Writer, actor: Actor, body: Estimate) -> Response:
+def make_estimate(session: Reader, actor: Actor, body: Estimate) -> Response:
     outlook = look(session, actor, Submission(**body.model_dump(exclude={"device"})))
     found = outlook.estimate
     devices = [{**each, "reason": told(each["reason"])} for each in found["devices"]]

@@ -7,7 +7,7 @@ from sqlalchemy import Uuid, func, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from app.database import after_commit
-from app.errors import Conflict, Forbidden
+from app.errors import Conflict, Forbidden, Unavailable
 from app.i18n import N_
 from app.models import Artifact, Base, MetricChunk, MetricLatest, Run, RunEvent, RunState, User
 from app.runs import lifecycle, queries, same_work, taken_files
@@ -44,9 +44,14 @@ def take_offer(session: Session, actor: User, run_id: UUID) -> Run:
 
 
 def take(session: Session, run: Run, offer: Offer) -> None:
-    """End a waiting run with another's result, in the transaction of the caller."""
+    """End a waiting run with another's result, in the transaction of the caller.
+
+    Raises:
+        Conflict: If the run does not wait any more.
+        Unavailable: If its files cannot be written.
+    """
     source = session.get_one(Run, offer.source)
-    taken_files.link_beside(source.id, run.id)
+    _link_files(source.id, run.id)
     try:
         for table in COPIED:
             _copy(session, table, source.id, run.id)
@@ -57,6 +62,15 @@ def take(session: Session, run: Run, offer: Offer) -> None:
         taken_files.forget(run.id)
         raise
     after_commit(session, taken_files.put_in_place, run.id)
+
+
+def _link_files(source_id: UUID, run_id: UUID) -> None:
+    try:
+        taken_files.link_beside(source_id, run_id)
+    except OSError as error:
+        taken_files.forget(run_id)
+        told = N_("The files of the finished result could not be taken over: {reason}.")
+        raise Unavailable(told, reason=error.strerror or str(error)) from error
 
 
 def _copy(session: Session, table: type[Base], source_id: UUID, run_id: UUID) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.database import commit
-from app.errors import Conflict, Forbidden, NotFound
+from app.errors import Conflict, Forbidden, NotFound, Unavailable
 from app.metrics import store
 from app.models import Classroom, Role, Run, RunEvent, RunState, User
 from app.runs import lifecycle, preflight, queries, same_work, taken_files, taking
@@ -287,6 +287,20 @@ def test_a_crash_after_the_commit_is_settled(
     assert [taken_files.settle(), taken_files.settle()] == [1, 0]
     with session_factory() as later:
         assert same_work.files_hold(run.id, queries.artifacts(later, run.id))
+
+
+def test_a_result_whose_files_cannot_be_written_is_not_taken(
+    library: Library, room: tuple[Classroom, User]
+) -> None:
+    finished(library, room[1])
+    run = waiting(library)
+    offer = same_work.offer_for(library.session, run)
+    assert offer is not None
+    shutil.rmtree(get_settings().runs_dir, ignore_errors=True)
+    get_settings().runs_dir.touch()
+    with pytest.raises(Unavailable):
+        taking.take(library.session, run, offer)
+    assert run.same_as_id is None
 
 
 def test_a_failure_among_the_rows_leaves_no_files(
