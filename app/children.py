@@ -132,10 +132,14 @@ class Children:
     def watch(self) -> None:
         """Restarts whoever dies, until a signal asks to stop."""
         while not self.stop_requests:
-            for child in self.dead():
-                self._restart(child)
+            self.restart_dead()
             reap_orphans({child.pid for child in self.all})
             time.sleep(TICK_SECONDS)
+
+    def restart_dead(self) -> None:
+        """Start again, each in its time, what has ended."""
+        for child in self.dead():
+            self._restart(child)
 
     def _restart(self, child: Child) -> None:
         if child.code == START_AGAIN:

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from app import cli
-from app.children import Child, Children
+from app.children import START_AGAIN, Child, Children
 from app.embedded import embedded_broker
 from app.settings import ROOT, Settings
 from setup import commands, environment, frontend
@@ -138,7 +138,14 @@ def test_help_needs_no_environment_and_names_every_verb() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["nonsense"], ["up", "--port", "99999"], ["worker", "--device", "gpu"], ["db"], ["user"]],
+    [
+        ["nonsense"],
+        ["up", "--port", "99999"],
+        ["worker", "--device", "gpu"],
+        ["worker", "--device", "cpu", "--name", "a/b"],
+        ["db"],
+        ["user"],
+    ],
 )
 def test_wrong_use_ends_with_two(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -249,6 +256,23 @@ def test_a_child_that_dies_is_started_again_ever_later(tmp_path: Path, children:
     wait_for(lambda: role.code is not None)
     assert [role.plan_restart() for _ in range(4)] == [0.5, 1.0, 2.0, 4.0]
     assert role.tail() == "here I end"
+
+
+def test_a_child_that_asks_for_it_is_started_anew_at_once(
+    tmp_path: Path, children: Children
+) -> None:
+    flag = tmp_path / "flag"
+    again = f"import pathlib, sys; f = pathlib.Path({str(flag)!r}); new = not f.exists(); f.touch()"
+    role = child(
+        tmp_path, f"{again}; sys.exit({START_AGAIN}) if new else print('here', flush=True)"
+    )
+    children.start(role)
+    first = role.pid
+    wait_for(lambda: role.code == START_AGAIN)
+    children.restart_dead()
+    assert role.pid != first
+    assert role.quick_deaths == 0
+    wait_for(lambda: role.tail() == "here")
 
 
 def test_stopping_ends_what_ignores_signals_and_what_left_its_group(
