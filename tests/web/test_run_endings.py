@@ -1,0 +1,70 @@
+"""The page of a run that ended, as a browser gets it."""
+
+import pytest
+
+from app.database import transaction
+from app.models import RunState
+from labs.contract import Cause
+from tests.support.factories_web import make_shown_run
+from tests.support.site import Site, two_classes
+
+PARTS = {"weights": 1 << 20, "activations": 1 << 24, "library": 1 << 26}
+ESTIMATE = {
+    "memory_bytes": 1 << 27,
+    "predicted_bytes": sum(PARTS.values()),
+    "corrected_bytes": sum(PARTS.values()),
+    "parts": PARTS,
+    "seconds": [10.0, 20.0],
+}
+
+
+@pytest.fixture
+def site(database_url: str) -> Site:
+    return two_classes()
+
+
+def ended(site: Site, cause: Cause) -> str:
+    with transaction() as session:
+        run = make_shown_run(
+            session,
+            site.people["sam"],
+            RunState.FAILED,
+            cause=cause.value,
+            estimate=ESTIMATE,
+            peak_memory_bytes=1 << 26,
+            reason={"message": "It stopped at step {step}.", "values": {"step": 60}},
+        )
+        return str(run.id)
+
+
+@pytest.mark.parametrize("cause", [Cause.OUT_OF_MEMORY, Cause.DIVERGED, Cause.LAB_CRASHED])
+def test_an_end_is_told_with_what_to_press(site: Site, cause: Cause) -> None:
+    run = ended(site, cause)
+    page = site.client("sam").get(f"/runs/{run}").text
+    assert 'id="ending-title"' in page
+    assert "It stopped at step 60." in page
+    assert f"/labs/lora/runs/new?from={run}" in page
+    assert ('id="coach-title"' in page) == (cause is Cause.OUT_OF_MEMORY)
+    assert (f'action="/runs/{run}/resubmission"' in page) == (cause is not Cause.OUT_OF_MEMORY)
+
+
+def test_memory_and_time_are_a_block_of_their_own(site: Site) -> None:
+    run = ended(site, Cause.DIVERGED)
+    block = site.client("sam", **{"HX-Request": "true"}).get(f"/runs/{run}?part=costs").text
+    assert block.lstrip().startswith("<div")
+    assert "memory__part--activations" in block
+    assert "Reserved, with a margin" in block
+
+
+def test_the_api_tells_the_same(site: Site) -> None:
+    run = ended(site, Cause.DIVERGED)
+    told = site.script("sam").get(f"/api/v1/runs/{run}").json()
+    assert told["cause"] == told["explanation"]["cause"] == "diverged"
+    assert [each["body"] for each in told["explanation"]["next"]][:2] == [
+        {"variant": "rate_3"},
+        {"variant": "rate_10"},
+    ]
+    assert told["memory"]["measured_peak_bytes"] == 1 << 26
+    assert told["memory"]["reserved_bytes"] == 1 << 27
+    assert told["time"]["predicted_seconds"] == [10.0, 20.0]
+    assert site.client("sam").get(f"/runs/{run}/report").text.startswith("The loss became")
