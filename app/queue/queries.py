@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, case, func, select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session, defer, joinedload
 
 from app.access import visible
 from app.errors import FieldError, InvalidInput
@@ -94,7 +94,11 @@ def waiting(
 ) -> tuple[list[Run], Cursor | None]:
     """A page of the waiting runs that the actor may see, and where it goes on."""
     inputs = (joinedload(Run.owner), joinedload(Run.base_model), joinedload(Run.dataset))
-    statement = select(Run).where(Run.state == RunState.QUEUED, visible(actor)).options(*inputs)
+    # A list shows none of these, and reading them costs more than all the rest.
+    large = (Run.params, Run.estimate, Run.environment, Run.stages)
+    without = [defer(column, raiseload=True) for column in large]
+    mine = select(Run).where(Run.state == RunState.QUEUED, visible(actor))
+    statement = mine.options(*inputs, *without)
     found, following = _page(session, statement, cursor, limit)
     return [run for (run,) in found], following
 
