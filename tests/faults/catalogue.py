@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from resource import RLIMIT_FSIZE
 
 from app.database import transaction
-from app.models import Device, RunState, User
+from app.models import OVER, Device, RunState, User
 from app.runs import lifecycle
 from labs.contract import Cause
 from tests.faults.box import DEVICE
@@ -224,9 +224,11 @@ def _boot(scene: Scene) -> None:
 
 
 def _cancel(scene: Scene) -> None:
+    """The trainer stands at its gate until it is asked to stop, and ends there."""
+    owner = scene.box.person()
     with transaction() as session:
-        owner = session.get_one(User, scene.box.person().id)
-        lifecycle.request_cancel(session, scene.run_id, owner)
+        lifecycle.request_cancel(session, scene.run_id, session.get_one(User, owner.id))
+    scene.wait_for(*OVER)
 
 
 KILLED = frozenset({Cause.KILLED})

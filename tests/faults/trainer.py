@@ -94,6 +94,7 @@ class Stages:
         with self.run.artifact("adapter", "adapter", STEPS) as folder:
             save(folder)
             self.gate.reach("deploy")
+            self.run.check_stop()
             (folder / "merged").write_bytes(WEIGHTS)
         self.log(STEPS, "deploy/bytes")
         return {}

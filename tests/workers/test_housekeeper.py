@@ -1,5 +1,6 @@
 """What a lost message or a dead worker left is put right, by this process's own clock."""
 
+import socket
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from app.metrics.store import MetricRow
 from app.models import EntryLink, LoginSession, MetricChunk, Run, RunState
 from app.runs import lifecycle
 from app.runs.reasons import reason_of
+from labs.contract import Cause
 from tests.support.factories import make_device, make_run, make_user
 from workers import chores, housekeeper
 from workers.leases import Sweeper
@@ -105,6 +107,18 @@ def test_an_assigned_run_is_waited_for_while_its_worker_lives(
     time.now += 9
     sweeper.sweep()
     assert state(session, run) is RunState.QUEUED
+
+
+def test_a_lease_of_an_earlier_boot_of_this_machine_says_so(
+    session: Session, sweeper: Sweeper, time: Clock
+) -> None:
+    make_device(session, host=socket.gethostname(), boot_id="the boot before")
+    run = running(session)
+    sweeper.sweep()
+    time.now = 11.0
+    assert sweeper.sweep() == 1
+    session.expire_all()
+    assert session.get_one(Run, run.id).cause == Cause.HOST_RESTARTED
 
 
 def test_a_chore_that_fails_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
