@@ -2,17 +2,35 @@
 
 import sys
 
-from benchmarks import charts, claim, claims, estimate, ingest, overhead, page, submit, web
+from benchmarks import (
+    charts,
+    claim,
+    claims,
+    class_day,
+    decision,
+    dispatch,
+    estimate,
+    ingest,
+    overhead,
+    page,
+    queue_page,
+    submit,
+    web,
+)
 from benchmarks.report import write
 
 MEASUREMENTS = {
     "charts": charts.measure,
     "claim": claim.measure,
     "claims": claims.measure,
+    "class_day": class_day.measure,
+    "decision": decision.measure,
+    "dispatch": dispatch.measure,
     "estimate": estimate.measure,
     "ingest": ingest.measure,
     "overhead": overhead.measure,
     "page": page.measure,
+    "queue_page": queue_page.measure,
     "submit": submit.measure,
     "web": web.measure,
 }

@@ -28,14 +28,16 @@ def measure() -> list[Row]:
     """10,000 waiting rows, 64 devices of 4 slots: the dispatch that runs each second."""
     rows = []
     with tempfile.TemporaryDirectory(prefix="bunsen-bench-") as folder:
-        os.chmod(folder, 0o711)
         home = Path(folder)
+        home.chmod(0o711)
         with _settings(home, f"sqlite:///{home / 'bunsen.db'}"):
             rows += _dispatches("SQLite")
         (home / "postgres").mkdir()
-        with running_postgres(home / "postgres") as server:
-            with _settings(home, server.url(server.create())):
-                rows += _dispatches("Postgres")
+        with (
+            running_postgres(home / "postgres") as server,
+            _settings(home, server.url(server.create())),
+        ):
+            rows += _dispatches("Postgres")
     return rows
 
 

@@ -55,6 +55,8 @@ class _Sentences:
             place.name for place in places if any(live.is_asked for live in place.runs)
         }
         self._kept = [room for room in self._rooms if room.place.name in kept]
+        with_slot = (room for room in self._kept if room.free_slots > 0)
+        self._most_kept = max((room.memory.free for room in with_slot), default=-1)
         self._rules = rules
         self._allowance = Allowance(places, rules)
         self._before: Counter[UUID] = live_runs(places)
@@ -101,6 +103,8 @@ class _Sentences:
         return None
 
     def _why_kept(self, run: Waiting) -> Json | None:
+        if run.memory_bytes > self._most_kept:
+            return None
         for room in self._kept:
             if room.fits(run):
                 return reason_of(

@@ -26,6 +26,8 @@ from app.runs.turns import Line
 Json = dict[str, Any]
 # So long may others pass by a run that does not fit anywhere now; then a device is kept for it.
 PATIENCE = timedelta(minutes=2)
+# At most one device in so many is kept at a time, and one at least: small runs flow on.
+ONE_IN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +141,13 @@ class _Filling:
         return fits_between or (self._keeps and run.queued_at <= self._impatient)
 
     def place(self, run: Waiting) -> None:
-        if not self._allowance.allows(run):
+        # It came up when more was free; asked again, since to look at each device takes longer.
+        if not self.may_place(run) or not self._allowance.allows(run):
             return
         room = self._room_for(run)
         if room is not None:
             self._give(run, room)
-        elif patient_since(run) <= self._impatient:
+        elif self._keeps and patient_since(run) <= self._impatient:
             self._keep_a_room(run)
 
     def filled(self) -> tuple[Place, ...]:
@@ -188,7 +191,7 @@ class _Filling:
         self._most_free = max((each.free for each in kept), default=self._most_free_for_long)
         self._most_free = max(self._most_free, self._most_free_for_long)
         self._longest_gap = max((each.kept_seconds or 0.0 for each in kept), default=0.0)
-        self._keeps = any(room.memory.kept_seconds is None for room in self._rooms)
+        self._keeps = len(self.kept) * ONE_IN < len(self._rooms)
 
 
 def _live(run: Waiting, now: datetime) -> Live:
