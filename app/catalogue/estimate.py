@@ -17,6 +17,7 @@ from app.runs.same_work import Offer
 from app.runs.submit import look
 from labs.contract import Lab
 
+
 @dataclass(frozen=True, slots=True)
 class EstimatePanel:
     """Memory by part, time, where it fits, same work; or why nothing can be said. Rendered by labs/_estimate.html."""
