@@ -14,6 +14,11 @@ RATE_DIVISORS = (3, 10)
 TIME_SHARE = 0.9
 
 
+def trains(params: Params) -> bool:
+    """Whether a lab with these parameters has a training that can go on from a checkpoint."""
+    return isinstance(params, TrainingParams)
+
+
 def memory_changes(params: Params, longest: int | None = None) -> Iterator[Variant]:
     """Changes that save memory, smallest loss first. `longest` is the dataset's longest row."""
     if not isinstance(params, TrainingParams):

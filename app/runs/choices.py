@@ -10,9 +10,8 @@ from app.i18n import N_
 from app.models import Run
 from app.runs.costs import MEMORY_CAUSES
 from labs import registry
-from labs.common.params import TrainingParams
 from labs.contract import Lab, LabError, Params
-from labs.variants import Variant, calmer_changes, memory_changes, shorter_changes
+from labs.variants import Variant, calmer_changes, memory_changes, shorter_changes, trains
 
 Json = dict[str, Any]
 SAME, MORE_MEMORY, CONTINUE = "same", "more_memory", "continue"
@@ -73,7 +72,7 @@ def shorter(run: Run, params: Params) -> list[Choice]:
 def continuing(run: Run, params: Params) -> list[Choice]:
     """From its checkpoint, while the lab's code is the one that wrote it."""
     same_code = run.code_version == registry.code_version(run.lab)
-    if not same_code or not isinstance(params, TrainingParams):
+    if not same_code or not trains(params):
         return []
     return [Choice(CONTINUE, N_("Continue from the last checkpoint"))]
 

@@ -49,10 +49,12 @@ def time_card(
         low, high = run.estimate["seconds"]
     step = values.get(STEP_SECONDS)
     ended = run.finished_at or (now if run.state.is_live else None)
+    # A result that was taken over took no time here.
+    started = None if run.same_as_id else run.started_at
     return TimeCard(
         low=low,
         high=high,
-        measured=(ended - run.started_at).total_seconds() if ended and run.started_at else None,
+        measured=(ended - started).total_seconds() if ended and started else None,
         device=sum(each.device_seconds for each in attempts),
         stages=[
             (stage.title, stage.seconds)
