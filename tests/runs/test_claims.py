@@ -26,6 +26,7 @@ from tests.support.claimers import assign_many, claim_together
 from tests.support.factories import make_device, make_run, make_user
 from tests.support.interleave import Deed, interleave
 
+pytestmark = pytest.mark.faults
 WHY = reason_of("Placed.")
 THREADS, PROCESSES, ROWS = 16, 4, 1000
 
@@ -56,7 +57,7 @@ def test_a_bell_that_rings_ten_times_starts_a_run_once(session: Session) -> None
                 lifecycle.finish(own, run_id, 1, RunState.SUCCEEDED)
         assert not any(crew.map(ring, runs * 10))
     events = select(func.count()).select_from(RunEvent)
-    assert session.scalar(events) == 3 * len(runs)
+    assert session.scalar(events) == 2 * len(runs)  # running, succeeded
 
 
 def cancel(run_id: UUID) -> Deed:

@@ -1,5 +1,6 @@
 """Rows to claim, and claimers that want them all: threads here, or processes of their own."""
 
+import random
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -7,29 +8,30 @@ from itertools import chain
 from multiprocessing import get_context
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app.database import reading, transaction
-from app.models import Run, RunState
+from app.models import Attempt, Run, RunState, new_id
 from app.runs import lifecycle
 from app.runs.lifecycle import StaleAttempt
-from app.runs.reasons import reason_of
-from tests.support.factories import make_dataset, make_device, make_model, make_run, make_user
+from tests.support.factories import NOON, make_device, make_run
 
 DEVICE = "cpu"
-AT_ONCE = 20
+AT_ONCE = 50
 
 
 def assign_many(session: Session, count: int) -> list[UUID]:
     """Runs that a device's worker may claim; commits."""
-    owner = make_user(session)
     make_device(session, DEVICE, slots=64)
-    inputs = {"base_model_id": make_model(session).id, "dataset_id": make_dataset(session).id}
-    runs = [make_run(session, owner, **inputs).id for _ in range(count)]
-    for run_id in runs:
-        lifecycle.assign(session, run_id, DEVICE, reason_of("Placed."))
+    one = make_run(session, state=RunState.ASSIGNED, attempt=1, device=DEVICE)
+    columns = [column.key for column in Run.__table__.columns if column.key != "id"]
+    known = {key: getattr(one, key) for key in columns if getattr(one, key) is not None}
+    runs = [one.id, *(new_id() for _ in range(count - 1))]
+    session.execute(insert(Run), [{**known, "id": run_id} for run_id in runs[1:]])
+    attempt = {"number": 1, "device": DEVICE, "assigned_at": NOON, "heartbeat_at": NOON}
+    session.execute(insert(Attempt), [{**attempt, "run_id": run_id} for run_id in runs])
     session.commit()
     return runs
 
@@ -38,7 +40,7 @@ def claim_all() -> list[UUID]:
     """Claim until nothing is left; returns what this claimer got."""
     mine: list[UUID] = []
     while found := _assigned():
-        for run_id in found:
+        for run_id in random.sample(found, len(found)):
             if _claim(run_id):
                 mine.append(run_id)
     return mine
