@@ -14,6 +14,14 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.settings import get_settings
 
 BUSY_TIMEOUT_SECONDS = 10
+# A client that is frozen, or whose machine vanished, must not keep its row locks for hours:
+# Postgres ends what sits idle inside a transaction, and both ends notice a dead line.
+POSTGRES_PATIENCE = {
+    "options": "-c idle_in_transaction_session_timeout=20s -c tcp_user_timeout=20s",
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+}
 
 
 def make_engine(url: str) -> Engine:
@@ -24,7 +32,12 @@ def make_engine(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         return create_engine(
-            parsed, pool_pre_ping=True, pool_size=5, max_overflow=10, hide_parameters=True
+            parsed,
+            connect_args=POSTGRES_PATIENCE,
+            pool_pre_ping=True,
+            pool_size=5,
+            max_overflow=10,
+            hide_parameters=True,
         )
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
