@@ -26,7 +26,7 @@ SMALLEST_CORRECTION, LARGEST_CORRECTION = 0.5, 4.0
 # Kept free beyond the need. A run ends when it passes its reservation, so the reservation must
 # hold what formulas do not count: fragments of the allocator, and runs a little unlike the others.
 # Of the bundled models' configurations (benchmarks/estimate.py) none needed more.
-MARGIN_SHARE = 0.2
+MARGIN_SHARE = 0.25
 SMALLEST_MARGIN = 128 << 20
 
 
