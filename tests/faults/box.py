@@ -58,7 +58,7 @@ class RoleProcess:
     def kill(self) -> None:
         """The main process alone, as the kernel does it."""
         if self.is_up:
-            self.family += psutil.Process(self.child.pid).children(recursive=True)
+            self.family += descendants(self.child.pid)
             os.kill(self.child.pid, signal.SIGKILL)
             self.child.collect()
 
@@ -90,7 +90,6 @@ class Box:
     database_url: str
     postgres: PostgresServer | None = None
     trainer: str = "tests.faults.trainer"
-    changes: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.redis = RedisServer(self.home)
@@ -109,7 +108,6 @@ class Box:
             "BUNSEN_DATABASE_URL": self.database_url,
             "BUNSEN_BROKER_URL": self.redis.broker.url,
             **QUICK,
-            **self.changes,
         }
 
     def _role(self, name: str, *words: str) -> RoleProcess:
@@ -146,9 +144,11 @@ class Box:
     def web_is_ready(self) -> bool:
         return web_is_ready(Address("127.0.0.1", self.port))
 
-    def set_device(self, state: DeviceState) -> None:
+    def set_device(self, state: DeviceState) -> bool:
+        """Pause or open the device; true, so that it can be tried until the database takes it."""
         with transaction() as session:
             session.get_one(Device, DEVICE).state = state
+        return True
 
     def freeze(self, role: RoleProcess, holder: str) -> None:
         """Stop a role, but not while it holds a lock: then everybody would stand still with it."""
@@ -200,15 +200,15 @@ class Box:
     def stop(self) -> None:
         """The end of the box: whatever is left of it is killed."""
         for role in self.roles:
-            role.family += _family(role.child.pid) if role.is_up else []
             role.child.signal(signal.SIGKILL)
             if role.child.process:
                 role.child.collect()
         self.redis.kill()
 
 
-def _family(pid: int) -> list[psutil.Process]:
-    return psutil.Process(pid).children(recursive=True)
+def descendants(pid: int) -> list[psutil.Process]:
+    found: list[psutil.Process] = psutil.Process(pid).children(recursive=True)
+    return found
 
 
 def free_port() -> int:

@@ -275,7 +275,8 @@ FAULTS = (
     Fault("Postgres restarted (fast)", _restart_postgres(signal.SIGINT), databases=(POSTGRES,)),
     Fault("Postgres restarted (immediate)", _restart_postgres(signal.SIGQUIT), databases=(POSTGRES,)),
     Fault("Postgres connections cut", _cut_connections, databases=(POSTGRES,)),
-    Fault("SQLite locked for 11 s", _lock_sqlite, _undo),
+    # Longer than a lease, too: whoever is first to write again may be the housekeeper.
+    Fault("SQLite locked for 11 s", _lock_sqlite, _undo, causes=LOST),
     Fault(
         "disk full", _fill_the_disk, phases=frozenset({SAVING, TRAIN, DEPLOY}),
         elsewhere="nothing large is written", causes=frozenset({Cause.DISK_FULL}),

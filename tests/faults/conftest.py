@@ -12,9 +12,8 @@ from app.migrate import upgrade
 from app.settings import get_settings
 from tests.faults.box import Box
 from tests.faults.cells import EVERYDAY, Cell
-from tests.faults.promises import proof_lines
 from tests.faults.servers import PostgresServer
-from tests.faults.table import Result, matrix_lines
+from tests.faults.table import Result, matrix_lines, proof_lines
 
 RESULTS = pytest.StashKey[dict[Cell, Result]]()
 

@@ -69,7 +69,7 @@ def _keep_queued(scene: Scene) -> None:
 
 
 def _open_the_device(scene: Scene) -> None:
-    eventually(lambda: scene.box.set_device(DeviceState.ACTIVE) or True, "the database is away")
+    eventually(lambda: scene.box.set_device(DeviceState.ACTIVE), "the database is away")
 
 
 def _have_it_assigned(scene: Scene) -> None:

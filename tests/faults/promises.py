@@ -1,6 +1,5 @@
 """Which test proves which promise (P) and which fault (F); the numbers are those of the issue."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from app.settings import ROOT
@@ -289,15 +288,3 @@ def _is_there(test: str) -> bool:
     file, _, name = test.partition("[")[0].partition("::")
     path = ROOT / file
     return path.exists() and f"def {name}(" in path.read_text()
-
-
-def proof_lines() -> Iterator[str]:
-    """The second table: what proves it, and what stays open."""
-    for proof in PROMISES:
-        yield f"{proof.number:<4}{proof.what}"
-        for test in proof.tests:
-            file, _, name = test.removeprefix("tests/").partition("::")
-            shown = name.partition("[")[2].rstrip("]")
-            yield f"      {'matrix: ' + shown if shown else f'{file} {name}'}"
-        if proof.open:
-            yield f"      not covered: {proof.open}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from tests.faults.catalogue import FAULTS, Fault
 from tests.faults.cells import REAL, SCRIPTED, Cell
 from tests.faults.phases import PHASES
+from tests.faults.promises import PROMISES
 
 NOT_RUN, NOT_APPLICABLE = "", "–"
 TITLES = {
@@ -68,3 +69,15 @@ def _aligned(rows: Iterator[Sequence[str]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*listed, strict=True)]
     for row in listed:
         yield "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()
+
+
+def proof_lines() -> Iterator[str]:
+    """The second table: what proves it, and what stays open."""
+    for proof in PROMISES:
+        yield f"{proof.number:<4}{proof.what}"
+        for test in proof.tests:
+            file, _, name = test.removeprefix("tests/").partition("::")
+            shown = name.partition("[")[2].rstrip("]")
+            yield f"      {'matrix: ' + shown if shown else f'{file} {name}'}"
+        if proof.open:
+            yield f"      not covered: {proof.open}"
