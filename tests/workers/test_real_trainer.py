@@ -1,5 +1,6 @@
 """One run of the LoRA lab through the real forkserver and the real trainer, by the front door."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,15 @@ def test_a_lora_run_trains_and_leaves_an_adapter(bench: Bench, tmp_path: Path) -
     with transaction() as session:
         owner = make_user(session)
         make_model(session, name="tiny", path=str(model))
-        make_dataset(session, name="letters", path=str(rows), bytes=rows.stat().st_size)
+        content = rows.read_bytes()
+        make_dataset(
+            session,
+            name="letters",
+            path=str(rows),
+            bytes=len(content),
+            rows=len(content.splitlines()),
+            sha256=sha256(content).hexdigest(),
+        )
         wanted = Submission(
             "lora",
             {"steps": 4, "batch_size": 4, "max_length": 32, "evaluation_interval": 2},
