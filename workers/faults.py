@@ -1,9 +1,10 @@
 """What NVIDIA's driver says when a GPU is broken: which messages mean it, and what to do then.
 
-Numbers and actions are of the catalogue of Xid errors for Ampere and newer GPUs,
-docs.nvidia.com/deploy/xid-errors/analyzing-xid-catalog.html. Those that an application
-can cause by itself (13, 31, 43, 45 and others) say nothing against the device, and 94 asks
-only to start the application again: none of them is here.
+NVIDIA's catalogue, docs.nvidia.com/deploy/xid-errors/analyzing-xid-catalog.html, decides, and
+pages link to it; the words here only name the usual first step (for 46 and 48 compared with
+docs.nvidia.com/health-validation/reference/checks/xid). Numbers that an application can cause
+by itself (13, 31, 43, 45 and others) say nothing against the device, and 94 asks only to
+start the application again: none of them is here.
 """
 
 import logging
@@ -19,7 +20,7 @@ CATALOGUE = "https://docs.nvidia.com/deploy/xid-errors/analyzing-xid-catalog.htm
 RESET = N_("Reset the GPU.")
 RESTART = N_("Restart the machine; if it happens again, the GPU and its slot need service.")
 LINK = N_("Reset the GPU and check its NVLink connection.")
-# An Xid, what it means, and what the catalogue says to do at once.
+# An Xid, what it means, and the usual first step.
 XIDS: Mapping[int, tuple[str, str]] = {
     46: (N_("the GPU stopped processing"), RESET),
     48: (N_("an uncorrectable memory error"), RESET),
