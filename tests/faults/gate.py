@@ -43,9 +43,10 @@ class Gate:
 
     def _see(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Python tells its hooks of every file that opens: here the manifest of a checkpoint."""
-        if event != "open" or not isinstance(arguments[0], str):
+        if event != "open" or arguments[1] != "w":
             return
-        if "/.unfinished-step-" in arguments[0] and arguments[0].endswith("/manifest.json"):
+        path = str(arguments[0])
+        if "/.unfinished-step-" in path and path.endswith("/manifest.json"):
             self._saves += 1
             if self._saves == SAVES_BEFORE + 1:
                 self.reach("saving")
