@@ -53,6 +53,7 @@ def chunks(session: Session, run_id: UUID) -> int:
 
 
 @given(rows)
+@settings(deadline=None)
 def test_a_packed_block_unpacks_to_the_same(given_rows: list[MetricRow]) -> None:
     block = chunk.from_rows(given_rows)
     again = chunk.unpack(block.keys, len(given_rows), chunk.pack(block))

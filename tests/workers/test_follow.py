@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
@@ -234,6 +234,7 @@ anything = st.recursive(
 
 
 @given(st.sampled_from(sorted(events.SHAPES)), st.dictionaries(st.text(max_size=8), anything))
+@settings(deadline=None)
 def test_no_line_however_strange_raises(kind: str, fields: dict[str, Any]) -> None:
     line = json.dumps({"attempt": 1, "t": 1.0, **fields, "kind": kind}).encode()
     event = events.parse(line)
@@ -259,5 +260,6 @@ def test_a_character_that_postgres_cannot_keep_is_left_out(log: Log) -> None:
 
 
 @given(st.binary(max_size=60))
+@settings(deadline=None)
 def test_no_bytes_raise(line: bytes) -> None:
     assert events.parse(line) is None or line
