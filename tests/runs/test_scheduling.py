@@ -145,24 +145,36 @@ def test_the_choice_does_not_depend_on_how_rows_arrive(
     assert (first.assignments, first.left) == (second.assignments, second.left)
 
 
+short = st.tuples(st.floats(0, 600), st.floats(0, 600)).map(lambda p: (min(p), max(p)))
+
+
+@st.composite
+def crowded(draw: st.DrawFn) -> tuple[Waiting, list[Waiting], Place]:
+    """A large run that has waited long, small ones behind it, and a device that is partly free."""
+    lives = []
+    for number in range(draw(st.integers(1, 2))):
+        ends = [NOON + timedelta(seconds=each) for each in draw(short)]
+        memory = draw(st.integers(1, 3)) * GIB
+        lives.append(live(900 + number, EVE, memory_bytes=memory, ends=(ends[0], ends[1])))
+    large = run(1, ADA, waited=9000, memory_bytes=draw(st.integers(8, 10)) * GIB)
+    small = [
+        run(n, UUID(int=50 + n), memory_bytes=draw(st.integers(1, 3)) * GIB, seconds=draw(short))
+        for n in range(2, draw(st.integers(3, 8)))
+    ]
+    return large, small, place("cuda:0", draw(st.integers(2, 5)), 10, *lives)
+
+
 @law
-@given(queues(), sites(), usages)
-def test_who_uses_a_kept_device_is_gone_before_the_large_run_could_start(
-    waiting: list[Waiting], places: list[Place], usage: Usage
+@given(crowded())
+def test_who_passes_a_large_run_by_is_gone_before_it_could_start(
+    crowd: tuple[Waiting, list[Waiting], Place],
 ) -> None:
-    """With everything that came by gone at its latest, the kept run starts no later."""
-    plan = choose(waiting, places, usage, NOON)
-    before = {each.name: each for each in places}
-    known = {run.run: run for run in waiting}
-    order = {run.run: number for number, run in enumerate(plan.line)}
-    for each in plan.places:
-        if each.name not in plan.kept or each.pool:
-            continue
-        large = known[plan.kept[each.name]]
-        came_by = each.runs[len(before[each.name].runs) :]
-        first = [live for live in came_by if order[live.run] < order[large.run]]
-        alone = soonest(each, [*before[each.name].runs, *first], large)
-        assert soonest(each, each.runs, large) == alone
+    """Though all that runs may end at its earliest, and what came by at its latest."""
+    large, small, device = crowd
+    plan = choose([large, *small], [device], {}, NOON)
+    if UUID(int=1) not in {assignment.run for assignment in plan.assignments}:
+        (after,) = plan.places
+        assert soonest(after, after.runs, large) == soonest(device, device.runs, large)
 
 
 def soonest(place: Place, runs: Any, large: Waiting) -> float:
