@@ -20,7 +20,7 @@ from app.queue.lines import QueueLine, lab_title, line_of
 from app.queue.queries import Cursor, Row
 from app.runs.reasons import reason_of
 
-PAGE = 40
+PAGE = 25
 MOST_OWN = 10
 MOST_HELD = 50
 # A lab session is announced as the next one from so long before.
