@@ -24,6 +24,8 @@ Json = dict[str, Any]
 # So many at the head of the line are told at each decision.
 NEAR = 200
 FAR_EVERY_SECONDS = 15.0
+# To tell them takes at most one part in so many of the time, however long the line.
+FAR_ONE_IN = 10
 # Expected starts are told the more roughly the further away: rows change only when it matters.
 PRECISION_SECONDS = ((600.0, 30), (7200.0, 300))
 ROUGHEST_SECONDS = 1800
@@ -43,6 +45,11 @@ class _Turn:
             self._due = now + FAR_EVERY_SECONDS
             return True
 
+    def took(self, seconds: float) -> None:
+        """Wait longer for the next turn if this one was long."""
+        with self._lock:
+            self._due = max(self._due, time.monotonic() + (FAR_ONE_IN - 1) * seconds)
+
     def reset(self) -> None:
         self._due = 0.0
 
@@ -57,6 +64,7 @@ def forget() -> None:
 
 def tell(plan: Plan, now: datetime, rules: Rules, instead: Json | None = None) -> int:
     """Bring position, reason and expected start up to date; returns how many rows changed."""
+    began = time.monotonic()
     is_long = len(plan.front(NEAR + 1)) > NEAR
     first = NEAR if is_long and not _far.take() else None
     told = {
@@ -67,6 +75,8 @@ def tell(plan: Plan, now: datetime, rules: Rules, instead: Json | None = None) -
     if changed:
         with transaction() as session:
             _write(session, changed)
+    if is_long and first is None:
+        _far.took(time.monotonic() - began)
     return len(changed)
 
 

@@ -10,12 +10,13 @@ The order of the waiting runs, each rule deciding only among those equal by the 
 """
 
 import heapq
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from operator import attrgetter
+from itertools import islice
+from operator import attrgetter, lt
 from typing import NamedTuple
 from uuid import UUID
 
@@ -74,7 +75,7 @@ class Line:
 
     def __init__(
         self,
-        waiting: Iterable[Waiting],
+        waiting: Sequence[Waiting],
         places: Iterable[Place],
         usage: Mapping[UUID, float],
         now: datetime,
@@ -114,12 +115,11 @@ class Line:
     @cached_property
     def _own_lines(self) -> list[list[Waiting]]:
         """Each person's runs in the order that holds among them."""
-        own: dict[int, list[Waiting]] = {}
-        # Rows come sorted by age, and sorting what is sorted costs little.
-        for run in sorted(self._waiting, key=attrgetter("queued_at", "run")):
-            own.setdefault(run.owner.int, []).append(run)  # of a UUID, its int hashes fastest
-        for runs in own.values():
-            if self._sessions or any(run.boosted for run in runs):
+        own: dict[int, list[Waiting]] = defaultdict(list)
+        for run in _by_age(self._waiting):
+            own[run.owner.int].append(run)  # of a UUID, its int hashes fastest
+        if self._sessions or any(map(attrgetter("boosted"), self._waiting)):
+            for runs in own.values():
                 runs.sort(key=self._rank)
         return list(own.values())
 
@@ -140,6 +140,13 @@ class Line:
 
     def _debt(self, owner: UUID, queued_at: float) -> float:
         return self._usage.get(owner, 0.0) - AGE_WEIGHT * (self._now - queued_at)
+
+
+def _by_age(waiting: Sequence[Waiting]) -> Sequence[Waiting]:
+    ages = [run.queued_at for run in waiting]
+    if all(map(lt, ages, islice(ages, 1, None))):
+        return waiting  # as rows come
+    return sorted(waiting, key=attrgetter("queued_at", "run"))
 
 
 def live_runs(places: Iterable[Place]) -> Counter[UUID]:

@@ -268,8 +268,9 @@ def test_those_far_back_are_told_now_and_then_and_the_head_of_the_line_at_once(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(telling, "NEAR", 2)
-    owner, inputs = make_user(session), {}
-    runs = []
+    owner = make_user(session)
+    inputs: dict[str, Any] = {}
+    runs: list[Run] = []
     for _ in range(5):
         runs.append(make_run(session, owner, **inputs))
         inputs = {"base_model_id": runs[0].base_model_id, "dataset_id": runs[0].dataset_id}

@@ -55,7 +55,8 @@ def test_every_run_is_placed_or_told_why_not(
     )
     assert [each.position for each in explained.values()] == list(range(1, len(explained) + 1))
     assert list(explained) == [run.run for run in plan.left]
-    for reason in [each.reason for each in (*plan.assignments, *explained.values())]:
+    reasons = [each.reason for each in plan.assignments]
+    for reason in reasons + [each.reason for each in explained.values()]:
         assert reason["message"].format(**reason["values"])
 
 
