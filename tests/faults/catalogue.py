@@ -198,6 +198,12 @@ def _tear_the_checkpoint(scene: Scene) -> None:
         file.truncate(4096)
 
 
+def _cut_the_power_and_boot(scene: Scene) -> None:
+    """At once one after the other: while there is no power, nobody can do anything else."""
+    _cut_the_power(scene)
+    _boot(scene)
+
+
 def _cut_the_power(scene: Scene) -> None:
     box = scene.box
     for role in box.roles:
@@ -239,7 +245,7 @@ WORKER_KILLED = Fault(
     "device worker killed", _kill_worker, _start_worker, databases=BOTH, causes=LOST
 )
 POWER_LOSS = Fault(
-    "power cut", _cut_the_power, _boot, databases=BOTH, causes=frozenset({Cause.HOST_RESTARTED})
+    "power cut", _cut_the_power_and_boot, databases=BOTH, causes=frozenset({Cause.HOST_RESTARTED})
 )
 TRAINER_KILLED = Fault(
     "trainer killed", _kill_trainer, phases=WITH_TRAINER, elsewhere="no trainer yet",

@@ -29,6 +29,7 @@ class PostgresServer:
 
     def __post_init__(self) -> None:
         self.folder.mkdir()
+        self.databases = Postgres(self.folder)
         self.binaries = find_binaries(self.folder)
         self.account = unprivileged()
         if self.account:
@@ -38,10 +39,6 @@ class PostgresServer:
             [*create, "-D", str(self.folder / "data")],
             cwd=self.folder, check=True, capture_output=True, **self.account,
         )  # fmt: skip
-
-    @property
-    def databases(self) -> Postgres:
-        return Postgres(self.folder)
 
     def start(self) -> None:
         options = [word for option in OPTIONS for word in ("-c", option)]
