@@ -31,7 +31,7 @@ def measure() -> list[Row]:
     rows = []
     for name, places in sites.items():
         times = times_of(lambda places=places: choose(waiting, places, use, NOON))
-        rows.append(Row(f"decision, {name}", spread(times, "ms", 1000), LIMIT, "scheduling.choose"))
+        rows.append(Row(f"decision, {name}", spread(times, "ms", 1000), LIMIT, "choose, CPU time"))
     full = sites["all devices full"]
 
     def planned() -> Plan:
@@ -47,7 +47,7 @@ def measure() -> list[Row]:
         "the terms of all": lambda plan: turns.terms(waiting, full, use, NOON),
     }
     for name, step in steps.items():
-        rows.append(Row(name, spread(times_of(step, planned), "ms", 1000), "–", "after a decision"))
+        rows.append(Row(name, spread(times_of(step, planned), "ms", 1000), "–", "CPU time"))
     return rows
 
 

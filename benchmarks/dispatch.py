@@ -52,8 +52,8 @@ def _dispatches(name: str) -> list[Row]:
     return [
         Row(f"{name}: places 256 runs, tells all", f"{first * 1000:.3g} ms", "–", "fill_devices, once"),
         Row(f"{name}: places one, tells 200", spread(moved, "ms", 1000), "–", "fill_devices"),
-        Row(f"{name}: all devices full", spread(idle, "ms", 1000), "–", "fill_devices"),
-        Row(f"{name}: of it, reading the rows", spread(read, "ms", 1000), "–", "read_world"),
+        Row(f"{name}: all devices full", spread(idle, "ms", 1000), "–", "fill_devices, CPU time"),
+        Row(f"{name}: of it, reading the rows", spread(read, "ms", 1000), "–", "read_world, CPU time"),
         Row(f"{name}: all 10,000 told anew", spread(far, "ms", 1000), "–", "each 15 s at most"),
     ]  # fmt: skip
 
