@@ -13,11 +13,15 @@ START_SECONDS = 180.0
 TICK_SECONDS = 0.02
 
 
-def eventually(holds: Callable[[], Any], why: str, seconds: float = PATIENCE_SECONDS) -> Any:
+def eventually(
+    holds: Callable[[], Any], why: str | Callable[[], str], seconds: float = PATIENCE_SECONDS
+) -> Any:
     """Poll until something is true; returns it. A database that is away is not true yet."""
     deadline = time.monotonic() + seconds
     while not (found := _attempt(holds)):
-        assert time.monotonic() < deadline, f"{why}, even after {seconds:.0f} s"
+        if time.monotonic() > deadline:
+            told = why if isinstance(why, str) else why()
+            raise AssertionError(f"{told}, even after {seconds:.0f} s")
         time.sleep(TICK_SECONDS)
     return found
 

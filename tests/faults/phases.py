@@ -40,8 +40,11 @@ class Scene:
         return self.box.run(self.run_id).attempt
 
     def wait_for(self, *states: RunState) -> None:
-        wanted = " or ".join(states)
-        eventually(lambda: self.state in states, f"the run did not become {wanted}")
+        eventually(lambda: self.state in states, lambda: self._still(" or ".join(states)))
+
+    def _still(self, wanted: str) -> str:
+        run, log = self.box.run(self.run_id), self.box.worker.child.tail()
+        return f"{run.state} in attempt {run.attempt} ({run.reason}), not {wanted}:\n{log}\n"
 
     def leave(self, attempt: int) -> None:
         """Wait until this attempt no longer has the run."""

@@ -47,7 +47,7 @@ def matrix_lines(results: Mapping[Cell, Result]) -> Iterator[str]:
 def _rows(ran: Mapping[Cell, Result], database: str) -> Iterator[Sequence[str]]:
     yield ("", *map(str, PHASES))
     for fault in FAULTS:
-        if database in fault.databases:
+        if any(cell.fault is fault for cell in ran):
             yield (fault.name, *(_cell(ran, fault, phase, database) for phase in PHASES))
 
 
