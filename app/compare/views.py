@@ -60,10 +60,15 @@ class SampleRow:
 
 @dataclass(frozen=True, slots=True)
 class ComparePage:
-    """Runs beside each other. Rendered by compare/show.html."""
+    """Runs beside each other. Rendered by compare/show.html.
+
+    Attributes:
+        shares_result: Whether some of the runs took over what another of them measured.
+    """
 
     columns: Sequence[Column]
     varied: Varied
+    shares_result: bool
     metrics: Sequence[MetricRow]
     charts: Sequence[Chart]
     data: Markup
@@ -84,6 +89,7 @@ def compare_page(session: Session, actor: User, ids: Sequence[UUID]) -> CompareP
     return ComparePage(
         columns=columns,
         varied=varied(runs, labs),
+        shares_result=len({run.same_as_id or run.id for run in runs}) < len(runs),
         metrics=[_row(lab, key, runs, values) for key in keys] if lab else [],
         charts=[chart_of(lab, key) for key in keys] if lab else [],
         data=_data(columns, frames, keys),
@@ -171,7 +177,12 @@ def _samples(session: Session, runs: Sequence[Run]) -> list[SampleRow]:
 def _answers(session: Session, run: Run) -> dict[str, dict[str, Any]]:
     events = queries.events(session, run.id, kinds=["samples"])
     rows = [row for samples in shown(events).samples for row in samples["rows"]]
-    return {str(row["prompt"]): row for row in rows if "prompt" in row}
+    return {str(row["prompt"]): row for row in rows if "prompt" in row and _is_answered(row)}
+
+
+def _is_answered(row: Mapping[str, Any]) -> bool:
+    """Not so are rows of training data, which say what is learned."""
+    return "tuned" in row or "base" in row
 
 
 def _text(row: Mapping[str, Any] | None) -> str:

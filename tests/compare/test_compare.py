@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 from app.compare.colours import COLOURS, marks
 from app.compare.views import compare_page
 from app.models import Role
+from app.runs import lifecycle
 from tests.support.factories import make_dataset, make_model, make_user
-from tests.support.factories_web import make_shown_run
+from tests.support.factories_web import ANSWERS, make_shown_run
 
 IDS = [UUID(int=number) for number in (3, 11, 4, 19)]
 
@@ -46,3 +47,21 @@ def test_the_one_changed_parameter_is_named_and_the_better_value_marked(session:
     assert better["eval/accuracy"] == {1}
     assert better["train/learning_rate"] == frozenset()
     assert [row.answers for row in page.samples] == [["FAC", "FAC"]]
+
+
+def test_a_result_taken_over_is_no_repeat(session: Session) -> None:
+    sam = make_user(session, role=Role.STUDENT)
+    first, repeat = (make_shown_run(session, sam) for _ in range(2))
+    taken = make_shown_run(session, sam, same_as_id=first.id)
+    assert compare_page(session, sam, [first.id, taken.id]).shares_result
+    assert not compare_page(session, sam, [first.id, repeat.id]).shares_result
+
+
+def test_rows_of_training_data_are_no_answers(session: Session) -> None:
+    sam = make_user(session, role=Role.STUDENT)
+    runs = [make_shown_run(session, sam) for _ in range(2)]
+    for run in runs:
+        given = {**ANSWERS, "name": "rows", "rows": [{"prompt": "Seen", "answer": "HRD"}]}
+        lifecycle.append_events(session, run.id, 1, [("samples", given)])
+    page = compare_page(session, sam, [run.id for run in runs])
+    assert [row.prompt for row in page.samples] == ["My printer burns"]
