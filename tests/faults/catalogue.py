@@ -3,7 +3,9 @@
 import json
 import signal
 import sqlite3
+import threading
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from resource import RLIMIT_FSIZE
 
@@ -179,9 +181,18 @@ def _cut_connections(scene: Scene) -> None:
 
 def _lock_sqlite(scene: Scene) -> None:
     file = scene.box.database_url.removeprefix("sqlite:///")
-    connection = sqlite3.connect(file, isolation_level=None, timeout=30)
-    connection.execute("BEGIN EXCLUSIVE")
-    scene.undo += [lambda: hold(PAST_THE_BUSY_TIMEOUT_SECONDS), connection.close]
+    is_locked = threading.Event()
+
+    def keep_locked() -> None:
+        with closing(sqlite3.connect(file, isolation_level=None, timeout=30)) as connection:
+            connection.execute("BEGIN EXCLUSIVE")
+            is_locked.set()
+            hold(PAST_THE_BUSY_TIMEOUT_SECONDS)
+
+    holder = threading.Thread(target=keep_locked, name="lock")
+    holder.start()
+    is_locked.wait()
+    scene.undo.append(holder.join)
 
 
 def _fill_the_disk(scene: Scene) -> None:
