@@ -26,6 +26,8 @@ from app.runs.world import read_world as read_world
 log = logging.getLogger(__name__)
 Json = dict[str, Any]
 Bell = tuple[UUID, int, str]
+# More than this would keep others from writing for too long; the next turn places the rest.
+MOST_AT_ONCE = 64
 DISK_FULL = reason_of(
     N_("The disk of this site is nearly full. Runs start again when there is room.")
 )
@@ -112,7 +114,7 @@ def _look() -> Decision | None:
 
 def _assign(session: Session, plan: Plan) -> list[Bell]:
     bells = []
-    for chosen in plan.assignments:
+    for chosen in plan.assignments[:MOST_AT_ONCE]:
         try:
             attempt = lifecycle.assign(session, chosen.run, chosen.device, chosen.reason)
         except lifecycle.IllegalTransition:
