@@ -131,9 +131,13 @@ class Box:
         self.redis.ensure()
         for role in self.roles:
             role.ensure()
-        eventually(self.worker_is_ready, "the worker is not ready", START_SECONDS)
+        self.wait_for_the_worker()
         eventually(self.web_is_ready, "the web server is not ready", START_SECONDS)
         self.set_device(DeviceState.ACTIVE)
+
+    def wait_for_the_worker(self) -> None:
+        """Nobody's patience begins before it has imported what trainers need."""
+        eventually(self.worker_is_ready, "the worker is not ready", START_SECONDS)
 
     def worker_is_ready(self) -> bool:
         assert self.worker.is_up, self.worker.child.tail(40)

@@ -104,6 +104,7 @@ def _kill_worker(scene: Scene) -> None:
 
 def _start_worker(scene: Scene) -> None:
     scene.box.worker.ensure()
+    scene.box.wait_for_the_worker()
 
 
 def _start_worker_after_the_lease(scene: Scene) -> None:
@@ -238,6 +239,7 @@ def _boot(scene: Scene) -> None:
     scene.box.redis.ensure()
     for role in scene.box.roles:
         role.ensure()
+    scene.box.wait_for_the_worker()
 
 
 def _cancel(scene: Scene) -> None:
