@@ -103,6 +103,16 @@ def test_the_card_says_place_start_reason_and_what_is_ahead(site: Site) -> None:
     assert f'hx-get="/runs/{run}/turn"' in page
 
 
+def test_a_run_that_waits_again_has_no_clock_that_runs_on(site: Site) -> None:
+    began = {"started_at": NOON, "position": 1}
+    with transaction() as session:
+        run = make_run(session, site.people["sam"], **began)
+        live = make_run(session, site.people["sam"], state=RunState.RUNNING, **began)
+    pages = [site.client("sam").get(f"/runs/{each}").text for each in (run.id, live.id)]
+    assert ["<elapsed-time" in page for page in pages] == [False, True]
+    assert "Nobody can tell yet when it starts." in pages[0]
+
+
 def test_a_run_that_waits_no_more_has_no_card(site: Site) -> None:
     with transaction() as session:
         run = make_run(session, site.people["sam"], state=RunState.SUCCEEDED, finished_at=NOON)
@@ -133,7 +143,9 @@ def test_the_terms_show_every_rule_and_nobody_elses_name(site: Site) -> None:
     first, run = two_wait(site)
     page = site.client("sam").get(f"/runs/{run}/turn").text
     for title in ("1. Session", "2. Moved up", "3. Turn", "Used", "Credit", "4. Debt (s)"):
-        assert page.count(f">{title}<") == 2, title  # in the head of the table, and explained below it
+        assert page.count(f">{title}<") == 2, (
+            title
+        )  # in the head of the table, and explained below it
     assert "tulip" not in page
     assert str(first) not in page
     block = site.client("sam").get(f"/runs/{run}/turn", headers={"HX-Request": "true"}).text
