@@ -21,7 +21,10 @@ OUTCOMES = {
 
 @dataclass(frozen=True, slots=True)
 class AttemptLine:
-    """One try. `first` and `last` are steps; unknown where nothing was logged."""
+    """One try. `first` and `last` are steps; unknown where nothing was logged.
+
+    A later try without a step of its own went on after the training, or began anew.
+    """
 
     number: int
     device: str
@@ -50,13 +53,19 @@ def _line(run: Run, attempt: Attempt, last: int | None) -> AttemptLine:
         device=attempt.device,
         started_at=attempt.started_at,
         finished_at=attempt.finished_at,
-        first=attempt.resumed_from_step or 0 if attempt.started_at else None,
+        first=_first_step(attempt),
         last=last if attempt.started_at else None,
         tone=_tone(attempt),
         ended=_ended(run, attempt),
         detail=told(attempt.reason),
         peak=attempt.peak_memory_bytes,
     )
+
+
+def _first_step(attempt: Attempt) -> int | None:
+    if attempt.started_at and attempt.number == 1:
+        return 0
+    return attempt.resumed_from_step
 
 
 def _ended(run: Run, attempt: Attempt) -> str:

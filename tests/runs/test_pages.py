@@ -14,13 +14,14 @@ from app.models import RunState
 from app.runs.charts import charts_of, family
 from app.runs.labs_of import lab_of
 from app.runs.measure import measured
-from app.runs.queries import events, get_run
+from app.runs.queries import attempts, events, get_run
 from app.runs.sparkline import sparkline
 from app.runs.stages import stage_lines
 from app.runs.tail import log_tail
+from app.runs.timeline import timeline
 from app.runs.views import run_page
 from labs.registry import get
-from tests.support.factories import make_run, make_user
+from tests.support.factories import make_attempt, make_run, make_user
 from tests.support.factories_web import make_shown_run
 
 
@@ -66,6 +67,15 @@ def test_stages_are_done_now_or_ahead_and_the_rest_is_estimated(session: Session
     assert [line.status for line in lines] == ["done", "now", "ahead", "ahead"]
     assert lines[1].fraction == 0.5
     assert lines[1].left == 30
+
+
+def test_no_step_is_claimed_for_a_try_that_went_on_after_the_training(session: Session) -> None:
+    run = make_shown_run(session, make_user(session), RunState.RUNNING, steps=60)
+    values = {"started_at": clock.now(), "resumed_from_step": None}
+    later = make_attempt(session, run, 2, **values), make_attempt(session, run, 3, **values)
+    later[1].resumed_from_step = 40
+    lines = timeline(run, attempts(session, run.id), 60)
+    assert [(line.first, line.last) for line in lines] == [(0, None), (None, 40), (40, 60)]
 
 
 def test_a_run_of_a_removed_lab_still_has_its_page(session: Session) -> None:
