@@ -122,7 +122,7 @@ STOPPED: Mapping[Stop, tuple[Cause, RunState | None, str]] = {
     Stop.PREEMPT: (
         Cause.PREEMPTED,
         None,
-        N_("Gave its place to others who had waited longer. It continues where it stopped."),
+        N_("Made room for others whose turn came first. It continues where it stopped."),
     ),
     Stop.DRAIN: (
         Cause.DRAINED,
