@@ -23,6 +23,7 @@ from tests.faults.phases import (
     Phase,
     Scene,
 )
+from tests.support.processes import is_alive
 from workers import orphans
 
 FAULT = "fault"
@@ -100,6 +101,13 @@ def _wait_until_given_back(scene: Scene) -> None:
 
 def _kill_worker(scene: Scene) -> None:
     scene.box.worker.kill()
+
+
+def _kill_worker_and_wait(scene: Scene) -> None:
+    """Nobody is there to end what it left, which stands at its gate: it must end by itself."""
+    _kill_worker(scene)
+    trainer = scene.trainer
+    eventually(lambda: trainer is None or not is_alive(trainer), "the trainer outlived its worker")
 
 
 def _start_worker(scene: Scene) -> None:
@@ -277,7 +285,7 @@ FAULTS = (
     ),
     WORKER_KILLED,
     Fault(
-        "device worker killed, back after the lease", _kill_worker, _start_worker_after_the_lease,
+        "device worker killed, back after the lease", _kill_worker_and_wait, _start_worker_after_the_lease,
         causes=LOST,
     ),
     Fault(
