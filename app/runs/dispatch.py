@@ -96,7 +96,9 @@ def decide(world: World, now: datetime) -> Decision:
     places, instead = world.places, None
     if disk_is_full():
         places, instead = [replace(place, is_open=False) for place in places], DISK_FULL
-    plan = scheduling.choose(world.waiting, places, world.usage, now, world.rules)
+    plan = scheduling.choose(
+        world.waiting, places, world.usage, now, world.rules, most=MOST_AT_ONCE
+    )
     front = plan.front(preemption.FRONT)
     asked = preemption.make_room(front, plan.places, world.usage, now, world.rules)
     return Decision(world, plan, asked, instead)
@@ -114,7 +116,7 @@ def _look() -> Decision | None:
 
 def _assign(session: Session, plan: Plan) -> list[Bell]:
     bells = []
-    for chosen in plan.assignments[:MOST_AT_ONCE]:
+    for chosen in plan.assignments:
         try:
             attempt = lifecycle.assign(session, chosen.run, chosen.device, chosen.reason)
         except lifecycle.IllegalTransition:

@@ -75,6 +75,7 @@ def choose(
     usage: Mapping[UUID, float],
     now: datetime,
     rules: Rules | None = None,
+    most: int | None = None,
 ) -> Plan:
     """Place what fits, in the order of turns.
 
@@ -84,6 +85,7 @@ def choose(
         usage: Device-seconds of each person, older ones counting less.
         now: The present.
         rules: Lab sessions, slices and limits.
+        most: So many at most; the rest is for the next time.
     """
     rules = rules or Rules()
     line = Line(waiting, places, usage, now, rules)

@@ -318,3 +318,13 @@ def test_one_reason_may_stand_for_all() -> None:
     reason = {"message": "Closed.", "values": {}}
     explained = explain(plan, NOON, instead=reason).values()
     assert [(each.reason, each.expected_start) for each in explained] == [(reason, None)] * 2
+
+
+@law
+@given(queues(), sites(), usages, rules, st.integers(1, 4))
+def test_placing_a_few_at_a_time_begins_as_placing_all(
+    waiting: list[Waiting], places: list[Place], usage: Usage, rules: Rules, most: int
+) -> None:
+    whole = choose(waiting, places, usage, NOON, rules)
+    part = choose(waiting, places, usage, NOON, rules, most=most)
+    assert part.assignments == whole.assignments[:most]
