@@ -93,6 +93,8 @@ def choose(
     if filling.is_open:
         for _, run in line.keyed(filling.may_place):
             filling.place(run)
+            if len(filling.assignments) == most:
+                break
     return Plan(tuple(filling.assignments), filling.filled(), line, filling.kept)
 
 

@@ -271,8 +271,10 @@ def test_those_far_back_are_told_now_and_then_and_the_head_of_the_line_at_once(
     owner = make_user(session)
     inputs: dict[str, Any] = {}
     runs: list[Run] = []
-    for _ in range(5):
-        runs.append(make_run(session, owner, **inputs))
+    for number in range(5):
+        # Ids of one millisecond have no order of their own.
+        queued_at = NOON + timedelta(seconds=number)
+        runs.append(make_run(session, owner, queued_at=queued_at, **inputs))
         inputs = {"base_model_id": runs[0].base_model_id, "dataset_id": runs[0].dataset_id}
     session.commit()
     telling.forget()
