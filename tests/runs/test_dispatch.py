@@ -20,6 +20,7 @@ from app.runs.world import read_world
 from app.settings import get_settings
 from labs.contract import Cause
 from tests.support.factories import (
+    NOON,
     make_attempt,
     make_classroom,
     make_device,
