@@ -37,8 +37,8 @@ def test_nothing_is_lost_and_nothing_happens_twice(
     run_state_machine_as_test(
         type("MachineHere", (Machine,), {"folder": tmp_path}),
         settings=settings(
-            max_examples=300 if thorough else 20,
-            stateful_step_count=60 if thorough else 30,
+            max_examples=300 if thorough else 12,
+            stateful_step_count=60 if thorough else 25,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
