@@ -50,10 +50,17 @@ def train(run_dir: str) -> None:
         events.write("metrics", step=step, values={"train/loss": 1 / step})
         events.write("progress", stage="train", done=step, total=script["steps"], note="")
         if step % script["checkpoint_every"] == 0:
-            (folder / "checkpoint").write_text(str(step))
+            save(folder, step)
         if step == script["kill_at"] and (spec.attempt == 1 or script["always_kill"]):
             os.kill(os.getpid(), signal.SIGKILL)
     finish(events, **{key: script[key] for key in ("outcome", "cause", "message") if script[key]})
+
+
+def save(folder: Path, step: int) -> None:
+    """Whole or not at all: a trainer may be killed at any moment."""
+    beside = folder / "checkpoint.new"
+    beside.write_text(str(step))
+    beside.replace(folder / "checkpoint")
 
 
 def resume(folder: Path, events: EventLog) -> int:
