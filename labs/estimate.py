@@ -5,11 +5,11 @@ is allocated (labs/footprint.py); the constants of speed are rough, so time is g
 """
 
 from dataclasses import dataclass, field
+from math import ceil
 
 from labs.common.params import TrainingParams
 from labs.contract import Json, Lab, Params
 from labs.footprint import (
-    EVALUATION_BATCH,
     LIBRARY_BYTES,
     Device,
     Lengths,
@@ -22,7 +22,7 @@ from labs.variants import memory_changes
 __all__ = ["Alternative", "Device", "Estimate", "Lengths", "Note", "alternatives", "estimate"]
 
 # Raised whenever a formula changes: what was learned about earlier ones no longer counts.
-FORMULA = 2
+FORMULA = 3
 # Memory must do for the longest rows; time goes by rows as they usually are.
 ASSUMED_FILL = 0.35
 EVALUATION_ROWS = 128
@@ -149,7 +149,7 @@ def _training_seconds(
     return (
         _start_seconds(device)
         + params.steps * step
-        + evaluations * _evaluation_seconds(facts, row, device)
+        + evaluations * _evaluation_seconds(facts, params, row, device)
         + _latency_seconds(facts, device)
     )
 
@@ -162,9 +162,12 @@ def _usual_tokens(params: TrainingParams, lengths: Lengths | None) -> float:
     return (min(longest, lengths.mean) + longest) / 2
 
 
-def _evaluation_seconds(facts: ModelFacts, row: float, device: Device) -> float:
+def _evaluation_seconds(
+    facts: ModelFacts, params: TrainingParams, row: float, device: Device
+) -> float:
     tokens = (EVALUATION_ROWS + QUESTIONS) * row
-    passes = EVALUATION_ROWS // EVALUATION_BATCH + DEFAULT_ANSWER_TOKENS
+    rows = params.evaluated_at_once
+    passes = ceil(EVALUATION_ROWS / rows) + ceil(QUESTIONS / rows) * DEFAULT_ANSWER_TOKENS
     return _seconds(facts, 2 * facts.parameters * tokens, passes, device)
 
 

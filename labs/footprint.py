@@ -9,7 +9,7 @@ per token and layer. NF4 as in Dettmers et al. (2023, arXiv:2305.14314).
 from dataclasses import dataclass
 from typing import Literal
 
-from labs.common.params import TrainingParams
+from labs.common.params import SPARE_TOKENS, TrainingParams
 from labs.contract import Lab
 from labs.models import ModelFacts
 
@@ -34,8 +34,8 @@ FRAGMENTS = {"cpu": 0.7, "cuda": 0.0}
 LARGEST_FLOAT32 = 1_500_000_000
 # How many of the tokens are answers, when prompts are masked and nothing is known of the rows.
 ANSWERS = 0.25
-# labs/common/evaluation.py: rows that go through the model at once, whatever the batch size.
-EVALUATION_BATCH = 32
+# labs/peft/lora/model.py: logits in float32 of some positions, before and after merging.
+COMPARED_LOGITS = 2 * 8 * 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def training_parts(
     }
     seen = parts["activations"] + parts["logits"]
     parts["fragments"] = int(seen * FRAGMENTS[device])
-    evaluation = _evaluation_bytes(facts, params, EVALUATION_BATCH * longest, share)
+    evaluation = _evaluation_bytes(facts, params, longest, share)
     parts["evaluation"] = max(0, evaluation - seen - parts["fragments"])
     if "merged" in lab.produces:
         parts["merging"] = max(0, _merge_bytes(facts, device) - sum(parts.values()))
@@ -99,7 +99,8 @@ def width_of(params: TrainingParams) -> int:
 def _merge_bytes(facts: ModelFacts, device: Device) -> int:
     """The last stage holds the base in full precision, whatever it was trained in."""
     bits = 32 if facts.parameters <= LARGEST_FLOAT32 else 16
-    return weight_bytes(facts, bits) + LIBRARY_BYTES[device]
+    compared = 4 * COMPARED_LOGITS * facts.vocab_size if device == "cpu" else 0
+    return weight_bytes(facts, bits) + LIBRARY_BYTES[device] + compared
 
 
 def _activation_bytes(facts: ModelFacts, params: TrainingParams, tokens: int, longest: int) -> int:
@@ -130,8 +131,18 @@ def _logit_bytes(facts: ModelFacts, params: TrainingParams, tokens: int, share: 
     return int(tokens * facts.vocab_size * (2 * width_of(params) + 8 * share))
 
 
-def _evaluation_bytes(facts: ModelFacts, params: TrainingParams, tokens: int, share: float) -> int:
-    """Without a backward pass one layer lives at a time, but all logits at once."""
-    layer = 4 * facts.hidden_size + 3 * facts.intermediate_size
-    logits = facts.vocab_size * (width_of(params) + 8 * share)
-    return int(tokens * (layer * width_of(params) + logits))
+def _evaluation_bytes(facts: ModelFacts, params: TrainingParams, longest: int, share: float) -> int:
+    """Without a backward pass one layer lives at a time. The loss needs all logits of the rows at
+    once; answers keep keys and values of the prompt and of what is said, and latency is measured
+    on one row with the logits of its prompt (labs/common: evaluation, generation, latency)."""
+    width, rows = width_of(params), params.evaluated_at_once
+    layer = rows * longest * (4 * facts.hidden_size + 3 * facts.intermediate_size) * width
+    logits = rows * longest * facts.vocab_size * (width + 8 * share)
+    # Neither prompt nor answer is longer than a row may be.
+    said = rows * (2 * longest + SPARE_TOKENS) * _cache_numbers(facts) * width
+    return int(layer + max(logits, said + longest * facts.vocab_size * width))
+
+
+def _cache_numbers(facts: ModelFacts) -> int:
+    """Keys and values of one token, in all layers."""
+    return 2 * facts.layers * facts.kv_heads * facts.head_dim

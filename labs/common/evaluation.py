@@ -14,10 +14,7 @@ from labs.common.formatting import Encoded
 from labs.common.generation import answers, same_answer
 from labs.common.loading import CausalModel, pad_id
 from labs.common.loss import answer_loss, autocast, count_targets
-
-EVALUATION_BATCH = 32
-# Room for a model that answers at more length than asked.
-SPARE_TOKENS = 4
+from labs.common.params import MOST_EVALUATED, SPARE_TOKENS, TrainingParams
 
 
 def mean_loss(
@@ -26,7 +23,7 @@ def mean_loss(
     pad: int,
     device: str,
     precision: str = "fp32",
-    batch_size: int = EVALUATION_BATCH,
+    batch_size: int = MOST_EVALUATED,
 ) -> float:
     """Nats per target token over all rows: total loss by total tokens, not a mean of means."""
     model.eval()
@@ -41,6 +38,18 @@ def mean_loss(
     return total / tokens
 
 
+def held_out_loss(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Encoded],
+    device: str,
+    params: TrainingParams,
+) -> float:
+    """`mean_loss`, as a run with these parameters computes it."""
+    precision, at_once = params.precision, params.evaluated_at_once
+    return mean_loss(model, rows, pad_id(tokenizer), device, precision, at_once)
+
+
 def perplexity(loss: float) -> float:
     """e to the loss; infinite where that is too large for a float."""
     return math.inf if loss > 709 else math.exp(loss)
@@ -51,12 +60,16 @@ def ask(
     tokenizer: PreTrainedTokenizerBase,
     questions: Sequence[Question],
     device: str,
-    precision: str = "fp32",
+    params: TrainingParams,
 ) -> list[str]:
-    """The model's answers, each cut a little beyond the longest expected one."""
-    longest = max(question.answer_tokens for question in questions) + SPARE_TOKENS
-    with autocast(precision, device):
-        return answers(model, tokenizer, [q.prompt for q in questions], longest, device)
+    """The model's answers, each cut a little beyond the longest expected one, or the longest row."""
+    expected = max(question.answer_tokens for question in questions)
+    longest = min(expected, params.max_length) + SPARE_TOKENS
+    prompts = [question.prompt for question in questions]
+    with autocast(params.precision, device):
+        return answers(
+            model, tokenizer, prompts, longest, device, batch_size=params.evaluated_at_once
+        )
 
 
 def accuracy(found: Sequence[str], questions: Sequence[Question]) -> float:
@@ -71,13 +84,13 @@ def evaluate(
     tokenizer: PreTrainedTokenizerBase,
     data: Prepared,
     device: str,
-    precision: str = "fp32",
+    params: TrainingParams,
 ) -> dict[str, float]:
     """What is logged at each evaluation, from the validation split."""
-    loss = mean_loss(model, data.validation, pad_id(tokenizer), device, precision)
+    loss = held_out_loss(model, tokenizer, data.validation, device, params)
     values = {"eval/loss": loss, "eval/perplexity": perplexity(loss)}
     if data.matches_answers and data.questions:
-        found = ask(model, tokenizer, data.questions, device, precision)
+        found = ask(model, tokenizer, data.questions, device, params)
         values["eval/accuracy"] = accuracy(found, data.questions)
     return values
 

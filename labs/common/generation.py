@@ -8,8 +8,6 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 from labs.common.batches import pad_left
 from labs.common.loading import CausalModel, end_ids, pad_id
 
-GENERATION_BATCH = 64
-
 
 def answers(
     model: CausalModel,
@@ -17,6 +15,7 @@ def answers(
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
     device: str,
+    batch_size: int,
     check: Callable[[], None] = lambda: None,
 ) -> list[str]:
     """The greedy answer to each prompt, without its end token.
@@ -27,6 +26,7 @@ def answers(
         prompts: Token ids, as `formatting.encode_prompt` makes them.
         max_new_tokens: Where an answer is cut if the model does not end it.
         device: Where the model is.
+        batch_size: Prompts at a time.
         check: Called before each batch; may raise to stop.
     """
     config = GenerationConfig(
@@ -37,9 +37,9 @@ def answers(
     )
     model.eval()
     found: list[str] = []
-    for start in range(0, len(prompts), GENERATION_BATCH):
+    for start in range(0, len(prompts), batch_size):
         check()
-        batch = pad_left(prompts[start : start + GENERATION_BATCH], pad_id(tokenizer), device)
+        batch = pad_left(prompts[start : start + batch_size], pad_id(tokenizer), device)
         with torch.inference_mode():
             # peft passes the call through to the model it wraps, which its types do not say.
             ids = model.generate(**batch, generation_config=config)  # type: ignore[operator]

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labs import bundled
+from labs.common.params import SPARE_TOKENS
 from labs.estimate import Lengths, alternatives, estimate
 from labs.models import read_facts
 from labs.peft.lora.spec import LAB, LoraParams
@@ -62,7 +63,22 @@ def test_more_rows_longer_rows_and_a_higher_rank_never_take_less(
     less = parts(model, device, lengths, given)
     more = parts(model, device, lengths, given, **{name: given[name] + 1})
     assert more.total_bytes >= less.total_bytes
-    assert more.seconds_high >= less.seconds_high
+    # With more rows at once an evaluation goes faster.
+    if name != "batch_size":
+        assert more.seconds_high >= less.seconds_high
+
+
+@settings(deadline=None)
+@given(model_of, device_of, lengths_of, params_of)
+def test_evaluation_adds_at_most_the_keys_and_values_of_its_rows(
+    model: str, device: str, lengths: Lengths | None, given: Any
+) -> None:
+    facts = FACTS[model]
+    found = parts(model, device, lengths, given)
+    width = 4 if given["precision"] == "fp32" else 2
+    cached = 2 * facts.layers * facts.kv_heads * facts.head_dim * width
+    tokens = 2 * given["max_length"] + SPARE_TOKENS
+    assert found.parts["evaluation"] <= given["batch_size"] * tokens * cached
 
 
 @settings(deadline=None)

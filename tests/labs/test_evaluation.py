@@ -2,27 +2,71 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from labs.common import generation
+from labs.common import evaluation, generation, latency
 from labs.common.data import Question, prepare
-from labs.common.evaluation import commonest_answer_share, evaluate, perplexity
+from labs.common.evaluation import ask, commonest_answer_share, evaluate, perplexity
 from labs.common.generation import answers, same_answer
 from labs.common.latency import GENERATIONS, measure_latency
 from labs.common.loading import load_model, load_tokenizer
+from labs.common.params import SPARE_TOKENS, TrainingParams
 from labs.contract import BadData
 from labs.datasets import Example, Message
+from labs.runspec import write_params
+from labs.trainer import Outcome, StopFlag, run_attempt
+from tests.labs.runs import make_spec
 
 
-def test_answers_do_not_depend_on_their_neighbours(
-    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_answers_do_not_depend_on_their_neighbours(tiny_model: Path) -> None:
     model, tokenizer = load_model(tiny_model, "cpu"), load_tokenizer(tiny_model)
     prompts = [tuple(range(20, 20 + length)) for length in (3, 9, 5, 14)]
-    together = answers(model, tokenizer, prompts, 6, "cpu")
-    monkeypatch.setattr(generation, "GENERATION_BATCH", 1)
-    assert answers(model, tokenizer, prompts, 6, "cpu") == together
+    together = answers(model, tokenizer, prompts, 6, "cpu", batch_size=4)
+    assert answers(model, tokenizer, prompts, 6, "cpu", batch_size=1) == together
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_no_stage_takes_more_rows_at_once_than_a_training_step(
+    batch_size: int,
+    tiny_model: Path,
+    tiny_dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    taken: list[int] = []
+    for module, name in ((evaluation, "collate"), (generation, "pad_left")):
+        monkeypatch.setattr(module, name, _counted(getattr(module, name), taken))
+    monkeypatch.setattr(latency, "GENERATIONS", 1)
+    params = {"batch_size": batch_size, "steps": 1, "evaluation_interval": 1}
+    write_params(tmp_path, make_spec(tiny_model, tiny_dataset, params))
+    assert run_attempt(tmp_path, StopFlag()) == Outcome("succeeded")
+    assert max(taken) == batch_size
+
+
+def _counted(batched: Any, taken: list[int]) -> Any:
+    def counting(rows: Any, *more: Any) -> Any:
+        taken.append(len(rows))
+        return batched(rows, *more)
+
+    return counting
+
+
+def test_no_answer_is_awaited_for_longer_than_a_row_may_be(
+    tiny_model: Path, tiny_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = load_tokenizer(tiny_model)
+    asked = [Question(Example((Message("user", "q"),), "a"), (20, 21), 500)]
+    allowed: list[int] = []
+
+    def limit(*given: Any, batch_size: int) -> list[str]:
+        allowed.append(given[3])
+        return [""]
+
+    monkeypatch.setattr(evaluation, "answers", limit)
+    ask(load_model(tiny_model, "cpu"), tokenizer, asked, "cpu", TrainingParams(max_length=16))
+    assert allowed == [16 + SPARE_TOKENS]
 
 
 def test_evaluation_gives_loss_perplexity_and_accuracy(
@@ -30,7 +74,7 @@ def test_evaluation_gives_loss_perplexity_and_accuracy(
 ) -> None:
     tokenizer = load_tokenizer(tiny_model)
     data = prepare(tiny_dataset, tokenizer, 64)
-    values = evaluate(load_model(tiny_model, "cpu"), tokenizer, data, "cpu")
+    values = evaluate(load_model(tiny_model, "cpu"), tokenizer, data, "cpu", TrainingParams())
     assert values["eval/perplexity"] == pytest.approx(math.exp(values["eval/loss"]))
     assert 0 <= values["eval/accuracy"] <= 1
 

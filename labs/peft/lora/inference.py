@@ -9,9 +9,9 @@ from transformers import PreTrainedTokenizerBase
 
 from labs.common.artifacts import require_artifact
 from labs.common.data import Prepared, prepare
-from labs.common.evaluation import accuracy, ask, mean_loss, perplexity
+from labs.common.evaluation import accuracy, ask, held_out_loss, perplexity
 from labs.common.latency import GENERATIONS, WARMUP, Latency, measure_latency
-from labs.common.loading import CausalModel, load_tokenizer, pad_id
+from labs.common.loading import CausalModel, load_tokenizer
 from labs.common.memory import peak_bytes, release, reset_peak
 from labs.common.seeding import seed_everything
 from labs.common.showing import show_latency, show_side_by_side
@@ -86,11 +86,11 @@ def _judge(
     model: CausalModel = base if adapter is None else load_tuned(base, adapter)
     found: list[str] = []
     if data.test_questions:
-        found = ask(model, tokenizer, data.test_questions, run.device, params.precision)
+        found = ask(model, tokenizer, data.test_questions, run.device, params)
     run.check_stop()
     prompts = [row.ids[: max(1, row.prompt_length)] for row in data.test[:LATENCY_PROMPTS]]
     arm = Arm(
-        loss=mean_loss(model, data.test, pad_id(tokenizer), run.device, params.precision),
+        loss=held_out_loss(model, tokenizer, data.test, run.device, params),
         answers=found,
         accuracy=accuracy(found, data.test_questions) if data.matches_answers else None,
         latency=measure_latency(model, prompts, run.device, tick),

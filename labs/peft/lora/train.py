@@ -37,7 +37,7 @@ def train(params: LoraParams, run: LabContext) -> Json:
     model = add_lora(load_base(params, run), params)
     total, trainable = count_parameters(model)
 
-    measure = partial(evaluate, model, tokenizer, data, run.device, params.precision)
+    measure = partial(evaluate, model, tokenizer, data, run.device, params)
     fitted = fit(model, data.train, pad_id(tokenizer), params, run, measure)
     best = measure()
 
