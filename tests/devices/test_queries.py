@@ -104,8 +104,8 @@ def test_a_device_has_one_word_for_what_weighs_most(
 
 
 def test_what_takes_no_runs_says_why_and_what_does_says_nothing(session: Session) -> None:
-    states = [(state, None) for state in DeviceState]
-    states.append((DeviceState.DRAINED, {"message": "Xid 79."}))
+    broken = (DeviceState.DRAINED, {"message": "Xid 79."})
+    states = [*((state, None) for state in DeviceState), broken]
     for number, ((state, fault), ready, quiet, free) in enumerate(
         product(states, [True, False], [0, 60], [1, 1 << 50])
     ):
