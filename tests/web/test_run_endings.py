@@ -7,6 +7,7 @@ from app.metrics import store
 from app.metrics.store import MetricRow
 from app.models import RunState
 from labs.contract import Cause
+from tests.support.factories import make_run
 from tests.support.factories_web import make_shown_run
 from tests.support.site import Site, two_classes
 
@@ -99,3 +100,20 @@ def test_a_training_that_helped_says_nothing_of_it(site: Site) -> None:
         run = make_shown_run(session, site.people["sam"]).id
     assert "worse-title" not in site.client("sam").get(f"/runs/{run}").text
     assert site.script("sam").get(f"/api/v1/runs/{run}").json()["worse_than_untouched"] is None
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (RunState.QUEUED, ("to come", "Nothing has been written yet.", "Curves appear here")),
+        (RunState.CANCELLED, ("not reached", "Nothing was written.", "Nothing was measured.")),
+    ],
+)
+def test_empty_panels_promise_nothing_once_a_run_is_over(
+    site: Site, state: RunState, words: tuple[str, ...]
+) -> None:
+    with transaction() as session:
+        run = make_run(session, site.people["sam"], state=state).id
+    page = site.client("sam").get(f"/runs/{run}").text
+    for each in words:
+        assert each in page
