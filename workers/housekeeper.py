@@ -49,6 +49,7 @@ def all_chores() -> list[Chore]:
     sweeper = leases.Sweeper(get_settings().lease.total_seconds())
     return [
         Chore(sweeper.sweep),
+        Chore(chores.take_over_estimates, every=10.0),
         Chore(fill_devices),
         Chore(chores.ring_again, every=2.0),
         Chore(canaries.send_all, every=canaries.EVERY_SECONDS),
