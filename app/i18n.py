@@ -15,7 +15,7 @@ from typing import Any
 from babel import Locale
 from babel.dates import format_datetime
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal
+from babel.numbers import NumberPattern, parse_pattern
 
 LOCALE_DIR = Path(__file__).parent / "locale"
 SOURCE = "en"
@@ -118,13 +118,23 @@ def _from_header(header: str) -> str:
 
 def locale() -> Locale:
     """Babel's locale of the current language, for numbers and dates."""
-    return Locale.parse(_language.get().replace("-", "_") + ("_TW" if language() != "en" else ""))
+    return _locale(language())
+
+
+# Babel reads names of places and patterns anew each time, for longer than it applies them.
+@cache
+def _locale(language: str) -> Locale:
+    return Locale.parse(language.replace("-", "_") + ("_TW" if language != SOURCE else ""))
+
+
+@cache
+def _pattern(digits: int) -> NumberPattern:
+    return parse_pattern("#,##0" + ("." + "#" * digits if digits else ""))
 
 
 def number(value: float, digits: int = 0) -> str:
     """A number in the current language's form."""
-    pattern = "#,##0" + ("." + "#" * digits if digits else "")
-    return str(format_decimal(value, format=pattern, locale=locale()))
+    return str(_pattern(digits).apply(value, locale()))
 
 
 def moment(value: datetime) -> str:
