@@ -1,5 +1,6 @@
 """An upgrade takes over what the release before left, and that release goes on meanwhile."""
 
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,9 @@ from app.database import make_engine, reading
 from app.metrics import store
 from app.models import Attempt, DeviceState, Role, Run, RunState
 from app.settings import get_settings
+from tests.faults.patience import START_SECONDS, eventually
 from tests.faults.previous.release import Release
-from tests.workers.conftest import Bench, wait_for
+from tests.workers.conftest import run_of, start_process
 from workers import chores
 
 PREVIOUS = "0001"
@@ -23,8 +25,6 @@ NEW_WORDS = {
     # paused before every worker has been started anew (CHANGELOG).
     "DeviceState": {DeviceState.PAUSED.value},
 }
-SQLITE = "sqlite"
-ON_POSTGRES = pytest.param("postgres", marks=pytest.mark.faults(everyday=False))
 
 
 @dataclass
@@ -84,23 +84,28 @@ def test_words_that_it_does_not_know_are_few_and_known(empty: Upgraded) -> None:
 
 
 @pytest.fixture
-def worker(
+def start(
     empty: Upgraded, redis_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Callable[[], Bench]]:
-    """Starts a worker of this release when the database has been left behind."""
+) -> Iterator[Callable[[], None]]:
+    """Starts a housekeeper and a worker of this release, when the database has been left behind."""
     for name, value in {"DEVICE_SLOTS": "2", "LEASE": "PT3S", "MIN_FREE_BYTES": "1"}.items():
         monkeypatch.setenv(f"BUNSEN_{name}", value)
     forget()
-    made = Bench(tmp_path, [])
-    yield lambda: made
-    for each in made.workers:
-        each.process.kill()
-        each.process.wait(timeout=10)
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start_both() -> None:
+        for words in (("tests.workers.keeper",), ("tests.faults.previous.worker", "cpu")):
+            started.append(start_process(*words, log=tmp_path / f"{words[0]}.log"))
+
+    yield start_both
+    for process in started:
+        process.kill()
+        process.wait(timeout=10)
 
 
-@pytest.mark.parametrize("empty", [SQLITE, ON_POSTGRES], indirect=True)
+@pytest.mark.faults(everyday=False)
 def test_a_run_in_the_middle_goes_on_after_the_upgrade(
-    empty: Upgraded, worker: Callable[[], Bench]
+    empty: Upgraded, start: Callable[[], None]
 ) -> None:
     release = empty.release
     script = next(run for run in release.after["runs"] if run["name"] == "in the middle")["params"]
@@ -110,9 +115,10 @@ def test_a_run_in_the_middle_goes_on_after_the_upgrade(
         runs = {run.name: run for run in session.scalars(select(Run))}
     middle = runs["in the middle"].id
     release.leave_files(get_settings().run_dir(middle))
-    worker().start_worker("tests.faults.previous.worker")
-    wait_for(middle, RunState.SUCCEEDED)
-    wait_for(runs["waits"].id, RunState.SUCCEEDED)
+    start()
+    for name in ("in the middle", "waits"):
+        run_id = runs[name].id
+        eventually(lambda: run_of(run_id).state.is_over, f"“{name}” did not end", START_SECONDS)
     with reading() as session:
         told = select(Attempt.outcome, Attempt.resumed_from_step).where(Attempt.run_id == middle)
         attempts = session.execute(told.order_by(Attempt.number)).all()
