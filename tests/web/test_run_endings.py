@@ -88,18 +88,19 @@ def test_a_training_that_made_it_worse_says_so_with_what_to_press(site: Site) ->
     assert "Worse than the untouched model" in page
     assert "Validation loss: 9.5 at step 60; 2.9 before training." in page
     assert f'action="/runs/{run}/resubmission"' in page
-    told = site.script("sam").get(f"/api/v1/runs/{run}").json()["worse_than_untouched"]
+    told = site.script("sam").get(f"/api/v1/runs/{run}").json()["untouched_model"]
+    assert told["verdict"] == "worse"
     (metric,) = told["metrics"]
     assert (metric["key"], metric["final"], metric["step"]) == ("eval/loss", 9.5, 60)
     assert told["next"][0]["body"] == {"variant": "rate_3"}
-    assert "worse than the untouched model" in sam.get(f"/compare?runs={run}").text
+    assert "Worse than the untouched model" in sam.get(f"/compare?runs={run}").text
 
 
 def test_a_training_that_helped_says_nothing_of_it(site: Site) -> None:
     with transaction() as session:
         run = make_shown_run(session, site.people["sam"]).id
-    assert "worse-title" not in site.client("sam").get(f"/runs/{run}").text
-    assert site.script("sam").get(f"/api/v1/runs/{run}").json()["worse_than_untouched"] is None
+    assert "untouched-title" not in site.client("sam").get(f"/runs/{run}").text
+    assert site.script("sam").get(f"/api/v1/runs/{run}").json()["untouched_model"] is None
 
 
 @pytest.mark.parametrize(
