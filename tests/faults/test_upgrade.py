@@ -3,7 +3,9 @@
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine, select
@@ -116,9 +118,8 @@ def test_a_run_in_the_middle_goes_on_after_the_upgrade(
     middle = runs["in the middle"].id
     release.leave_files(get_settings().run_dir(middle))
     start()
-    for name in ("in the middle", "waits"):
-        run_id = runs[name].id
-        eventually(lambda: run_of(run_id).state.is_over, f"“{name}” did not end", START_SECONDS)
+    for run_id in (middle, runs["waits"].id):
+        eventually(partial(is_over, run_id), "a run did not end", START_SECONDS)
     with reading() as session:
         told = select(Attempt.outcome, Attempt.resumed_from_step).where(Attempt.run_id == middle)
         attempts = session.execute(told.order_by(Attempt.number)).all()
@@ -130,3 +131,7 @@ def test_a_run_in_the_middle_goes_on_after_the_upgrade(
     assert values.tolist() == [1 / step for step in steps.tolist()]
     over = {name: runs[name].state for name in ("done", "sent")}
     assert ended | over == ended
+
+
+def is_over(run_id: UUID) -> bool:
+    return run_of(run_id).state.is_over

@@ -31,14 +31,15 @@ class Release:
         file = Path(__file__).with_name(f"{revision}-{database}.json.gz")
         return cls(revision, json.loads(gzip.decompress(file.read_bytes())))
 
-    def found(self, engine: Engine, rows: Rows) -> None:
+    def found(self, engine: Engine, rows: Rows, upgraded: bool = True) -> None:
         """Leave these rows in the tables of that release, and upgrade the database."""
         migrate.upgrade(engine, self.revision)
         with engine.begin() as connection:
             for table in Base.metadata.sorted_tables:
                 for row in rows.get(table.name, []):
                     connection.execute(_insert(table, row))
-        migrate.upgrade(engine)
+        if upgraded:
+            migrate.upgrade(engine)
 
     def leave_files(self, run_dir: Path) -> None:
         """The run directory of the run in the middle."""
