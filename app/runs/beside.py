@@ -28,10 +28,8 @@ class Verdict(StrEnum):
     NO_BETTER = "no_better"
 
 
-TITLES = {
-    Verdict.WORSE: N_("Worse than the untouched model"),
-    Verdict.NO_BETTER: N_("No better than the untouched model"),
-}
+WORSE = N_("Worse than the untouched model")
+NO_BETTER = N_("{title}: no better than the untouched model")
 JUMPED = N_(
     "The training loss jumped to {peak} at step {step}; it began at {first}. The learning rate is probably too high: try a lower one."
 )
@@ -110,7 +108,7 @@ class Jump:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """What the measurements of a run say of it beside the untouched model."""
+    """What the measurements of a run say of it beside the untouched model; what matters first."""
 
     verdict: Verdict
     changes: Sequence[Change]
@@ -118,7 +116,9 @@ class Beside:
 
     @property
     def title(self) -> str:
-        return gettext(TITLES[self.verdict])
+        if self.verdict is Verdict.WORSE:
+            return gettext(WORSE)
+        return sentence(NO_BETTER, {"title": gettext(self.changes[0].metric.title)})
 
     def advice(self) -> str:
         if self.jump is not None:
@@ -150,7 +150,8 @@ def beside_untouched(run: Run, lab: Lab, frame: MetricFrame) -> Beside | None:
         lost = [change for change in changes if change.gain < 0]
         return Beside(Verdict.WORSE, lost, _jump(frame))
     if headline and headline.gain <= 0 and not headline.is_perfect:
-        return Beside(Verdict.NO_BETTER, changes, _jump(frame))
+        others = [change for change in changes if change is not headline]
+        return Beside(Verdict.NO_BETTER, [headline, *others], _jump(frame))
     return None
 
 

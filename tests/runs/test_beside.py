@@ -83,7 +83,8 @@ def test_a_headline_that_gained_nothing_is_told_beside_a_loss_that_did() -> None
     found = told(loss=[3.5, 3.1], accuracy=[0.0, 0.0])
     assert found is not None
     assert found.verdict is Verdict.NO_BETTER
-    assert [each.metric for each in found.changes] == [LOSS, ACCURACY]
+    assert found.title == "Exact answers: no better than the untouched model"
+    assert [each.metric for each in found.changes] == [ACCURACY, LOSS]
     assert found.steps == (Step.CHANGE,)
     assert told(loss=[3.5, 3.1], accuracy=[1.0, 1.0]) is None
 
