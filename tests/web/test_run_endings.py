@@ -118,3 +118,14 @@ def test_empty_panels_promise_nothing_once_a_run_is_over(
     page = site.client("sam").get(f"/runs/{run}").text
     for each in words:
         assert each in page
+
+
+def test_a_run_that_was_interrupted_says_how_far_it_is_and_urges_nothing(site: Site) -> None:
+    with transaction() as session:
+        values = {"cause": Cause.DRAINED.value, "device": None, "finished_at": None}
+        run = make_shown_run(session, site.people["sam"], RunState.QUEUED, **values).id
+    page = site.client("sam").get(f"/runs/{run}").text
+    assert "50 % so far" in page
+    ending = page.partition('id="ending-title"')[2].partition("</section>")[0]
+    assert "Change parameters" in ending
+    assert "button--primary" not in ending
