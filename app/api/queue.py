@@ -89,7 +89,7 @@ def show_turn(session: Reader, actor: Actor, run_id: UUID) -> Response:
 def _terms(line: TurnLine) -> Shape:
     terms = line.terms
     return {
-        "position": terms.rank,
+        "position": line.place,
         "this": line.is_this,
         "yours": line.is_own,
         "run": _known(terms.run, line.name, line.owner) if line.name else None,

@@ -156,6 +156,23 @@ def ahead_of(
     return [(owner, classroom, boosted) for owner, classroom, boosted in session.execute(statement)]
 
 
+def around(session: Session, run: Run, most: int) -> Sequence[tuple[UUID, UUID, int | None]]:
+    """The head of the line, a waiting run and up to so many on each side: id, owner and place.
+
+    A run without a place yet stands at the end.
+    """
+    columns = select(Run.id, Run.owner_id, Run.position).where(QUEUED)
+    places = columns.where(Run.position.is_not(None)).order_by(Run.position, Run.queued_at, Run.id)
+    if run.position is None:
+        last = columns.where(Run.position.is_not(None)).order_by(Run.position.desc()).limit(most)
+        near = [*reversed(session.execute(last).all()), (run.id, run.owner_id, None)]
+    else:
+        within = Run.position.between(run.position - most, run.position + most)
+        near = [*session.execute(places.where(within))]
+    head = session.execute(places.limit(1)).all()
+    return [*(each for each in head if each not in near), *near]
+
+
 def owners_of_live(session: Session) -> set[UUID]:
     """Who has a run on a device now."""
     return set(session.scalars(select(Run.owner_id).where(LIVE)))
