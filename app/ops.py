@@ -36,8 +36,8 @@ PATIENCE_SECONDS = 0.5
 
 
 @router.get("/healthz")
-def healthz() -> Response:
-    """The process answers."""
+async def healthz() -> Response:
+    """The process answers, even when all its threads are busy."""
     return Json({"status": "ok"})
 
 
