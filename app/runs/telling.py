@@ -7,7 +7,8 @@ starts, so with thousands in line they are told every few seconds.
 import json
 import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache
 from threading import Lock
 from typing import Any
 from uuid import UUID
@@ -100,7 +101,9 @@ def _due(session: Session, told: Sequence[Json]) -> Select[Any]:
     """Of what is to be told, what runs that wait do not say yet."""
     rows = _table(session, told)
     differs = or_(*(getattr(Run, name).is_distinct_from(rows.c[name]) for name in _NAMES))
-    return select(rows).join(Run, Run.id == rows.c.id).where(Run.state == RunState.QUEUED, differs)
+    # Through a function, or SQLite goes through all that wait for each row instead of by its key.
+    waits = func.coalesce(Run.state, RunState.CANCELLED) == RunState.QUEUED
+    return select(rows).join(Run, Run.id == rows.c.id).where(waits, differs)
 
 
 def _table(session: Session, told: Sequence[Json]) -> FromClause:
@@ -132,6 +135,10 @@ def _range(expected: tuple[datetime, datetime] | None, now: datetime) -> Json | 
 def _rounded(moment: datetime, now: datetime) -> str:
     away = (moment - now).total_seconds()
     step = next((step for most, step in PRECISION_SECONDS if away < most), ROUGHEST_SECONDS)
-    return datetime.fromtimestamp(
-        round(moment.timestamp() / step) * step, moment.tzinfo
-    ).isoformat()
+    return _written(round(moment.timestamp() / step) * step)
+
+
+@lru_cache
+def _written(stamp: int) -> str:
+    """Thousands of rows say the same few instants."""
+    return datetime.fromtimestamp(stamp, UTC).isoformat()

@@ -111,7 +111,7 @@ def test_reasons_are_written_only_when_they_change(session: Session) -> None:
     event.listen(engine, "before_cursor_execute", lambda *a: written.append(a[2]))
     dispatch.fill_devices()
     assert any(statement.startswith("SELECT") for statement in written)
-    assert [statement for statement in written if statement.startswith("UPDATE")] == []
+    assert [statement for statement in written if "UPDATE" in statement] == []
 
 
 def test_several_dispatchers_give_each_run_and_each_slot_away_once(session: Session) -> None:
