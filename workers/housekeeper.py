@@ -14,6 +14,7 @@ from typing import Any
 from app import broker
 from app.runs.dispatch import fill_devices
 from app.settings import get_settings
+from app.storage.tidy import tidy
 from workers import canaries, chores, leases, pressure
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ def all_chores() -> list[Chore]:
         Chore(pressure.resume_held, every=5.0),
         Chore(chores.Merger().merge_metrics, every=5.0),
         Chore(chores.forget_sessions, every=600.0),
+        Chore(tidy, every=300.0),
     ]
 
 
