@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 
 from app import clock
 from app.database import after_commit
+from app.errors import FieldError, InvalidInput
 from app.i18n import N_, gettext
-from app.models import Run, User, new_id
+from app.models import Dataset, Run, User, new_id
 from app.runs import lifecycle, preflight, queries, quota, same_work, taking
 from app.runs.dispatch import fill_devices
 from app.runs.reasons import reason_of
@@ -68,6 +69,7 @@ def submit(session: Session, actor: User, submission: Submission) -> Run:
     if known := _earlier(session, actor, submission.idempotency_key):
         return known
     checked = preflight.check(session, actor, submission)
+    _hold_dataset(session, checked.dataset)
     mark = same_work.fingerprint(checked)
     offer = _wanted_offer(session, actor, submission, checked, mark)
     if offer is None:
@@ -92,6 +94,13 @@ def look(session: Session, actor: User, submission: Submission) -> Outlook:
     mark = same_work.fingerprint(checked)
     offer = same_work.find(session, actor, mark, submission.seed, checked.dataset)
     return Outlook(checked.estimate, offer)
+
+
+def _hold_dataset(session: Session, dataset: Dataset) -> None:
+    """From here to the commit nobody deletes it; whoever just has is told of."""
+    still = select(Dataset.id).where(Dataset.id == dataset.id)
+    if session.scalar(still.with_for_update(read=True, key_share=True)) is None:
+        raise InvalidInput([FieldError("dataset", N_("This dataset was deleted a moment ago."))])
 
 
 def _wanted_offer(
