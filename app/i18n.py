@@ -5,9 +5,9 @@ read at first use, so a fresh clone needs no compile step.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -77,14 +77,28 @@ _ = gettext
 
 
 def sentence(message: str, values: Mapping[str, Any] | None = None) -> str:
-    """Translate a template and fill in its values (errors and reasons are stored so).
+    """Translate a template and fill in its values (errors and reasons are stored so)."""
+    return gettext(message).format(**fillings(values or {}, hour))
 
-    A value named `reason` may be a sentence of ours itself, so it is looked up as well.
+
+def fillings(values: Mapping[str, Any], show: Callable[[datetime], str]) -> dict[str, Any]:
+    """The values of a stored sentence as they are put into it.
+
+    One named `reason` may be a sentence of ours itself, so it is looked up as well. An instant
+    is stored as {"at": ISO 8601}.
     """
-    filled = dict(values or {})
+    filled = dict(values)
     if isinstance(filled.get("reason"), str):
         filled["reason"] = gettext(filled["reason"])
-    return gettext(message).format(**filled)
+    for name, value in values.items():
+        if isinstance(value, dict) and "at" in value:
+            filled[name] = show(datetime.fromisoformat(value["at"]))
+    return filled
+
+
+def hour(value: datetime) -> str:
+    """The time of day, where no script can put it into the reader's zone."""
+    return f"{value.astimezone(UTC):%H:%M} UTC"
 
 
 def told(reason: Mapping[str, Any] | None) -> str:

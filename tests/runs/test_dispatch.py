@@ -200,8 +200,8 @@ def test_the_limit_of_a_class_holds_for_each_person_in_it(session: Session) -> N
     session.commit()
     assert dispatch.fill_devices() == 1
     session.expire_all()
-    expected = "Your runs on devices: 1, the most at a time. The next starts when one ends."
-    assert told(runs[1].reason) == expected
+    expected = "At most 1 of your runs may be on devices at a time, and as many are there"
+    assert told(runs[1].reason).startswith(expected)
 
 
 def live_run(session: Session, owner: User, worked: timedelta, **values: Any) -> Run:
