@@ -24,6 +24,7 @@ from app.runs.labs_of import lab_of
 from app.runs.memory_card import memory_card
 from app.runs.resubmit import resubmit
 from app.runs.stages import stage_lines
+from app.runs.submit import settled
 from app.runs.time_card import time_card
 from app.runs.untouched import untouched_of
 from app.security import Actor, Writer
@@ -50,7 +51,7 @@ def resubmit_run(
 ) -> Response:
     """Queue an ended run again in one of the shapes that its `next` lists."""
     found = resubmit(session, actor, run_id, body.variant, idempotency_key)
-    run = found.run
+    run = settled(session, found.run)
     started = {
         "id": run.id,
         "state": run.state,

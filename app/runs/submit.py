@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app import clock
-from app.database import after_commit
+from app.database import after_commit, commit, reading
 from app.errors import FieldError, InvalidInput
 from app.i18n import N_, gettext
 from app.models import Dataset, Run, User, new_id
@@ -86,6 +86,13 @@ def submit(session: Session, actor: User, submission: Submission) -> Run:
     else:
         taking.take(session, run, offer)
     return run
+
+
+def settled(session: Session, run: Run) -> Run:
+    """The run as the dispatcher left it, which looks once the run is committed: its place, or device."""
+    commit(session)
+    with reading() as fresh:
+        return fresh.get_one(Run, run.id)
 
 
 def look(session: Session, actor: User, submission: Submission) -> Outlook:
