@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import event, select, update
 from sqlalchemy.orm import Session
 
 from app import broker, clock
+from app.database import reading, transaction
 from app.i18n import told
 from app.models import ClassSession, Device, DeviceState, Role, Run, RunState, User
 from app.runs import dispatch, telling
@@ -292,3 +294,26 @@ def test_those_far_back_are_told_now_and_then_and_the_head_of_the_line_at_once(
     dispatch.fill_devices()
     session.expire_all()
     assert [run.position for run in runs[1:]] == [1, 2, 3, 4]
+
+
+@pytest.fixture
+def on_postgres(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BUNSEN_DATABASE_URL", postgres_url)
+    get_settings.cache_clear()
+
+
+@pytest.mark.usefixtures("on_postgres")
+def test_telling_does_not_wait_for_a_row_that_somebody_changes() -> None:
+    with transaction() as session:
+        runs = [make_run(session).id for _ in range(2)]
+    with transaction() as busy:
+        busy.execute(update(Run).where(Run.id == runs[0]).values(name="renamed"))
+        dispatch.fill_devices()
+        assert positions() == {runs[0]: None, runs[1]: 2}
+    dispatch.fill_devices()
+    assert positions() == {runs[0]: 1, runs[1]: 2}
+
+
+def positions() -> dict[UUID, int | None]:
+    with reading() as session:
+        return {run.id: run.position for run in session.scalars(select(Run))}
