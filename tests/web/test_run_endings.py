@@ -107,7 +107,10 @@ def test_a_training_that_helped_says_nothing_of_it(site: Site) -> None:
     ("state", "words"),
     [
         (RunState.QUEUED, ("to come", "Nothing has been written yet.", "Curves appear here")),
-        (RunState.CANCELLED, ("not reached", "Nothing was written.", "Too little was measured for a curve.")),
+        (
+            RunState.CANCELLED,
+            ("not reached", "Nothing was written.", "Too little was measured for a curve."),
+        ),
     ],
 )
 def test_empty_panels_promise_nothing_once_a_run_is_over(
