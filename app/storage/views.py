@@ -99,7 +99,8 @@ def _runs() -> Select[UUID, str, str]:
 def _uploads(session: Session) -> dict[str, int]:
     """Bytes of each person's datasets; a content that two people sent is kept once."""
     owned = select(User.name, func.sum(Dataset.bytes)).join(User, User.id == Dataset.owner_id)
-    return {name: size for name, size in session.execute(owned.group_by(User.name))}
+    rows = session.execute(owned.group_by(User.name))
+    return {row[0]: int(row[1]) for row in rows}
 
 
 def _by_owner(
