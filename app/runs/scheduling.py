@@ -6,6 +6,7 @@ only runs that end before it could start may still go there (EASY backfill: Lifk
 "The ANL/IBM SP Scheduling System").
 """
 
+import math
 from bisect import insort
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -139,7 +140,7 @@ class _Filling:
     def placeable(self, numbered: Numbered) -> Numbered:
         """Those for whom anything can be done; a glance, since most runs fit nowhere."""
         for turn, run in numbered:
-            if (run.memory_bytes <= self._most_free or self._keeps) and self._may_place(run):
+            if run.memory_bytes <= self._reach and self._may_place(run):
                 yield turn, run
 
     def place(self, run: Waiting) -> None:
@@ -214,6 +215,8 @@ class _Filling:
             self._most_free = max(self._most_free, self._most_free_for_long)
             self._longest_gap = max((each.kept_seconds or 0.0 for each in kept), default=0.0)
         self._keeps = len(self.kept) * ONE_IN < len(self._rooms)
+        # Larger runs need no second look: one comparison decides for nearly all of them.
+        self._reach = math.inf if self._keeps else self._most_free
 
 
 def _live(run: Waiting, now: datetime) -> Live:
