@@ -31,5 +31,16 @@ export function duration(total) {
   const whole = Math.max(0, Math.round(total))
   const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60]
   const { hours, minutes, seconds } = document.documentElement.dataset
-  return (h ? hours : m ? minutes : seconds).replace(/\{(\w)\}/g, (_, unit) => ({ h, m, s })[unit])
+  return filled(h ? hours : m ? minutes : seconds, { h, m, s })
 }
+
+// A length of time as people say it: seconds by tens, then minutes, then hours.
+export function roughly(seconds) {
+  const words = document.documentElement.dataset
+  if (seconds < 90) return filled(words.seconds, { s: Math.round(seconds / 10) * 10 })
+  const minutes = Math.round(seconds / 60)
+  if (minutes < 90) return filled(words.wholeMinutes, { minutes })
+  return duration(minutes * 60)
+}
+
+const filled = (words, values) => words.replace(/\{(\w+)\}/g, (_, name) => values[name])
