@@ -40,3 +40,15 @@ def test_a_name_that_turns_its_text_around_turns_no_other(
     page.goto(f"/classrooms/{monday}")
     link = page.get_by_role("link", name="turned").first
     assert link.evaluate("link => getComputedStyle(link).unicodeBidi") == "isolate"
+
+
+def test_the_newest_run_has_room_in_chinese_too(open_tab: Callable[..., Page], site: Site) -> None:
+    with transaction() as session:
+        monday = session.scalars(select(Classroom).where(Classroom.name == "Monday")).one().id
+        make_run(session, site.people["sam"], classroom_id=monday)
+    page = open_tab("maria", width=375)
+    page.goto(f"/classrooms/{monday}")
+    cell = page.locator(".people__newest").first
+    narrow = cell.evaluate("cell => cell.offsetWidth")
+    page.evaluate("document.documentElement.lang = 'zh-Hant'")
+    assert cell.evaluate("cell => cell.offsetWidth") >= narrow
