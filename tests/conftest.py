@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.support.server import Server, running_server
 
 PAGE_PATIENCE_MS = 10_000
 THREAD_PATIENCE_SECONDS = 10
+LASTING_THREADS: set[str] = set()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,13 +46,23 @@ def wait_for_connections() -> None:
         time.sleep(0.01)
 
 
+def wait_for_threads(before: set[threading.Thread]) -> None:
+    """A thread that outlives its test would make an engine for the next test's database before
+    that database is there."""
+    for thread in set(threading.enumerate()) - before:
+        thread.join(THREAD_PATIENCE_SECONDS)
+        assert not thread.is_alive() or thread.name in LASTING_THREADS, f"left running: {thread}"
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A data folder of the test's own: no test reaches the data of a person."""
     folder = tmp_path / "home"
     monkeypatch.setenv("BUNSEN_HOME", str(folder))
     forget_settings()
+    threads = set(threading.enumerate())
     yield folder
+    wait_for_threads(threads)
     forget_settings()
 
 

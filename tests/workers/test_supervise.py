@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -78,12 +79,15 @@ class OneTrainer:
 
 
 @pytest.fixture
-def forge() -> Iterator[OneTrainer]:
+def forge(database_url: str) -> Iterator[OneTrainer]:
     made = OneTrainer()
     yield made
     for process in made.made:
         process.child.kill()
         process.child.wait(10)
+    for thread in threading.enumerate():
+        if thread.name == "undead":  # it tells the end of its process to this test's database
+            thread.join(10)
 
 
 @pytest.fixture
