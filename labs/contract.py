@@ -68,14 +68,16 @@ class LabError(Exception):
     """A failure the student can act on.
 
     The sentence is a template and its values stand apart, so that a page can translate
-    it: `LabError("Rank {rank} is larger than {size}.", rank=512, size=256)`.
+    it: `LabError("Rank {rank} is larger than {size}.", rank=512, size=256)`. `parameter`
+    names the one to change, where there is one: a form marks it.
     """
 
     cause = Cause.LAB_ERROR
 
-    def __init__(self, message: str, **values: Any) -> None:
+    def __init__(self, message: str, *, parameter: str = "", **values: Any) -> None:
         super().__init__(message)
         self.message = message
+        self.parameter = parameter
         self.values = values
 
     def __str__(self) -> str:

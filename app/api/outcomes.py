@@ -12,6 +12,7 @@ from app import clock
 from app.api.reply import Body, Json, told
 from app.api.shapes import Shape, queue_json, run_links
 from app.database import after_commit
+from app.metrics import store
 from app.metrics.store import LatestValue
 from app.models import Artifact, Attempt, Run, RunEvent, User
 from app.runs import lifecycle
@@ -23,6 +24,7 @@ from app.runs.memory_card import memory_card
 from app.runs.resubmit import resubmit
 from app.runs.stages import stage_lines
 from app.runs.time_card import time_card
+from app.runs.untouched import held_out, worse_of
 from app.security import Actor, Writer
 
 router = APIRouter(prefix="/runs/{run_id}")
@@ -80,9 +82,13 @@ def outcome_json(
     """Why it ended with what to do next, and memory and time beside their estimates."""
     now = clock.now()
     ending = ending_of(session, actor, run, attempts, artifacts, latest)
-    stages = stage_lines(run, lab_of(run), events, now)
+    lab = lab_of(run)
+    stages = stage_lines(run, lab, events, now)
+    frame = store.read(session, run.id, held_out(lab))
+    worse = worse_of(session, actor, run, artifacts, frame)
     return {
         "explanation": ending.as_json() if ending else None,
+        "worse_than_untouched": worse.as_json() if worse else None,
         "memory": memory_card(run, attempts, latest).as_json(),
         "time": time_card(run, attempts, stages, latest, now).as_json(),
         "retry_of": run.retry_of_id,

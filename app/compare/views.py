@@ -20,6 +20,7 @@ from app.runs.labs_of import lab_of
 from app.runs.measure import measured
 from app.runs.shown import shown
 from app.runs.tiles import order_of
+from app.runs.untouched import worsened
 from labs.contract import Direction, Lab
 
 MOST_RUNS = 12
@@ -30,12 +31,17 @@ POINTS = 500
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A run in the comparison; `without` is the address of the rest."""
+    """A run in the comparison; `without` is the address of the rest.
+
+    Attributes:
+        is_worse: Whether the training left the model worse than it was.
+    """
 
     run: Run
     lab: Lab
     mark: Mark
     without: str
+    is_worse: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +87,9 @@ class ComparePage:
 def compare_page(session: Session, actor: User, ids: Sequence[UUID]) -> ComparePage:
     runs = [queries.get_run(session, actor, run_id) for run_id in ids]
     labs = {run.lab: lab_of(run) for run in runs}
-    columns = _columns(runs, labs)
-    lab = columns[0].lab if columns else None
     frames = [read(session, run.id) for run in runs]
+    columns = _columns(runs, labs, frames)
+    lab = columns[0].lab if columns else None
     keys = order_of(sorted({key for frame in frames for key in frame.columns}), lab) if lab else []
     values = latest(session, [run.id for run in runs])
     return ComparePage(
@@ -100,11 +106,19 @@ def compare_page(session: Session, actor: User, ids: Sequence[UUID]) -> CompareP
     )
 
 
-def _columns(runs: Sequence[Run], labs: Mapping[str, Lab]) -> list[Column]:
+def _columns(
+    runs: Sequence[Run], labs: Mapping[str, Lab], frames: Sequence[MetricFrame]
+) -> list[Column]:
     chosen = marks([run.id for run in runs])
     return [
-        Column(run, labs[run.lab], chosen[run.id], address([r.id for r in runs if r is not run]))
-        for run in runs
+        Column(
+            run=run,
+            lab=labs[run.lab],
+            mark=chosen[run.id],
+            without=address([each.id for each in runs if each is not run]),
+            is_worse=bool(worsened(run, labs[run.lab], frame)),
+        )
+        for run, frame in zip(runs, frames, strict=True)
     ]
 
 

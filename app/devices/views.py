@@ -3,18 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
 from app import clock
-from app.devices.health import is_deaf, is_silent
 from app.devices.queries import list_devices, needs_a_person
+from app.devices.status import Status, status_of
 from app.models import Device, DeviceState, Run, User
 from app.runs import queries
-
-Status = Literal["fault", "silent", "drained", "paused", "starting", "deaf", "active"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,19 +88,6 @@ def _card(device: Device, live: Sequence[Run], now: datetime) -> DeviceCard:
         shares=_shares(device, [run for run in live if run.device == device.name]),
         telemetry=device.telemetry,
     )
-
-
-def status_of(device: Device, now: datetime) -> Status:
-    """The one word for a device: what weighs most comes first."""
-    told: Mapping[Status, bool] = {
-        "fault": device.fault is not None,
-        "drained": device.state is DeviceState.DRAINED,
-        "silent": is_silent(device, now),
-        "paused": device.state is DeviceState.PAUSED,
-        "starting": not device.ready,
-        "deaf": is_deaf(device),
-    }
-    return next((status for status, holds in told.items() if holds), "active")
 
 
 def _shares(device: Device, runs: Sequence[Run]) -> list[Share]:

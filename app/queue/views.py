@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from app import clock
 from app.classrooms import sessions
-from app.devices.queries import is_silent, list_devices
+from app.devices.queries import list_devices
+from app.devices.status import Status, status_of
 from app.i18n import N_
 from app.models import ClassSession, Device, DeviceState, RunState, User
 from app.models import Run as RunRow
@@ -32,7 +33,7 @@ class DeviceLine:
     """A device, how full it is, and why it takes no runs if it takes none."""
 
     device: Device
-    silent: bool
+    status: Status
     taken: int
     used_bytes: int
     trouble: Mapping[str, Any] | None
@@ -130,23 +131,28 @@ def device_lines(session: Session, live: Sequence[Row], now: datetime) -> list[D
     for row in live:
         used[row.device] += row.memory_bytes
     return [
-        DeviceLine(
-            each, is_silent(each, now), taken[each.name], used[each.name], trouble(each, now)
-        )
+        _device_line(each, status_of(each, now), taken[each.name], used[each.name])
         for each in list_devices(session)
     ]
 
 
-def trouble(device: Device, now: datetime) -> Mapping[str, Any] | None:
+def _device_line(device: Device, status: Status, taken: int, used: int) -> DeviceLine:
+    return DeviceLine(device, status, taken, used, trouble(device, status))
+
+
+def trouble(device: Device, status: Status) -> Mapping[str, Any] | None:
     """One sentence on why a device takes no new runs now."""
-    if device.fault:
-        return device.fault
-    if device.state is not DeviceState.ACTIVE:
-        return _taken_out(device)
-    if is_silent(device, now):
-        return reason_of(N_("Its worker has not been heard of; runs go elsewhere."))
-    if not device.ready:
-        return reason_of(N_("Its worker is starting and takes runs soon."))
+    match status:
+        case "fault":
+            return device.fault
+        case "drained" | "paused":
+            return _taken_out(device)
+        case "silent":
+            return reason_of(N_("Its worker has not been heard of; runs go elsewhere."))
+        case "starting":
+            return reason_of(N_("Its worker is starting and takes runs soon."))
+        case "disk_full":
+            return reason_of(N_("Its disk is too full for new runs. Those on it go on."))
     return None
 
 

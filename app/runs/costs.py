@@ -135,20 +135,26 @@ def estimate(
 ) -> Json:
     """What a run would need, where it fits, and what would need less."""
     pricing = Pricing(session, lab, facts, model, lengths)
-    options = pricing.alternatives(params)
-    factor = pricing.experience.memory
     return {
         **pricing.estimate(params, reserve_bytes),
-        "alternatives": [
-            {
-                "name": option.name,
-                "title": option.title,
-                "changes": option.changes,
-                "memory_bytes": _reserved(int(option.estimate.total_bytes * factor)),
-            }
-            for option in options
-        ],
+        "alternatives": [_option(each, pricing) for each in pricing.alternatives(params)],
     }
+
+
+def _option(alternative: labs_estimate.Alternative, pricing: Pricing) -> Json:
+    need = _reserved(int(alternative.estimate.total_bytes * pricing.experience.memory))
+    return {
+        "name": alternative.name,
+        "title": alternative.title,
+        "changes": alternative.changes,
+        "memory_bytes": need,
+        "fits": can_hold([device.memory_bytes for device in pricing.devices], need),
+    }
+
+
+def can_hold(sizes: Sequence[int], need: int) -> bool:
+    """Whether a device of these sizes could hold it; without any, a run may wait for one."""
+    return not sizes or need <= max(sizes)
 
 
 def margin(need: int) -> int:

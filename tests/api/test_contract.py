@@ -13,6 +13,7 @@ import pytest
 from httpx2 import Response
 from starlette.testclient import TestClient
 
+from app.api.estimates import Estimate
 from app.database import transaction
 from app.library.register import sync_bundled
 from app.metrics import store
@@ -345,6 +346,12 @@ def test_an_estimate_says_what_fits_where(script: TestClient) -> None:
     assert all(each["reason"]["text"] for each in body["devices"])
     one = script.post("/api/v1/estimates", json={"lab": "lora", "device": "cpu"}).json()
     assert [each["name"] for each in one["devices"]] == ["cpu"]
+    assert Estimate.model_validate(body)
+    assert Estimate.model_validate(one)
+    assert body["alternatives"]
+    assert all(each["fits"] for each in body["alternatives"])
+    tight = script.post("/api/v1/estimates", json={"lab": "lora", "device": "cuda:0"}).json()
+    assert not any(each["fits"] for each in tight["alternatives"])
     wrong = script.post("/api/v1/estimates", json={"lab": "lora", "device": "tpu"})
     assert problem(wrong, 422)["errors"][0]["field"] == "device"
 
@@ -395,7 +402,9 @@ def test_wrong_methods_and_addresses(script: TestClient) -> None:
 
 
 def test_the_description_lists_every_call(script: TestClient) -> None:
-    paths = script.get("/api/v1/openapi.json").json()["paths"]
+    described = script.get("/api/v1/openapi.json").json()
+    assert "fits" in described["components"]["schemas"]["Alternative"]["properties"]
+    paths = described["paths"]
     expected = {
         "/labs", "/labs/{slug}", "/estimates", "/runs", "/runs/{run_id}",
         "/runs/{run_id}/cancellation", "/runs/{run_id}/metrics", "/runs/{run_id}/events",

@@ -65,6 +65,14 @@ def test_the_panel_tells_what_is_cut(sam: TestClient) -> None:
     assert "of the sampled rows" not in sam.post(LOOK, data={"max_length": "256"}).text
 
 
+def test_a_length_beyond_the_model_is_marked_where_it_was_entered(sam: TestClient) -> None:
+    answer = sam.post(SEND, data={"max_length": "4096"})
+    assert answer.status_code == 422
+    assert "reads at most 1024 tokens" in answer.text
+    assert re.findall(r'id="([\w-]+)-error"', answer.text) == ["max_length"]
+    assert '<details class="fold" open' in answer.text
+
+
 def test_the_parts_of_the_panel_add_up(sam: TestClient) -> None:
     told = sam.post(LOOK, data={})
     values = map(int, re.findall(r'<meter [^>]*value="(\d+)"', told.text))

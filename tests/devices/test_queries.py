@@ -1,6 +1,7 @@
 """Devices: who may take them out of service, and when one counts as silent."""
 
 from datetime import timedelta
+from itertools import product
 from typing import Any
 
 import pytest
@@ -8,9 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.devices import health, queries
-from app.devices.views import status_of
+from app.devices.status import status_of
 from app.errors import Conflict, Forbidden, NotFound
 from app.models import AuditEntry, DeviceState, Role
+from app.queue.views import trouble
 from app.runs.reasons import reason_of
 from tests.support.factories import NOON, make_device, make_user
 
@@ -87,6 +89,8 @@ def test_beside_a_process_that_does_not_end_nothing_is_resumed(session: Session)
         ({"canary_sent": 1}, "active"),
         ({"canary_sent": 2}, "deaf"),
         ({"ready": False}, "starting"),
+        ({"telemetry": {"disk_free_bytes": 1}}, "disk_full"),
+        ({"state": DeviceState.PAUSED, "heartbeat_at": NOON - timedelta(minutes=1)}, "silent"),
         ({"state": DeviceState.PAUSED}, "paused"),
         ({"heartbeat_at": NOON - timedelta(minutes=1)}, "silent"),
         ({"state": DeviceState.DRAINED, "canary_sent": 2}, "drained"),
@@ -97,6 +101,25 @@ def test_a_device_has_one_word_for_what_weighs_most(
     session: Session, values: dict[str, Any], status: str
 ) -> None:
     assert status_of(make_device(session, **values), NOON) == status
+
+
+def test_what_takes_no_runs_says_why_and_what_does_says_nothing(session: Session) -> None:
+    broken = (DeviceState.DRAINED, {"message": "Xid 79."})
+    states = [*((state, None) for state in DeviceState), broken]
+    for number, ((state, fault), ready, quiet, free) in enumerate(
+        product(states, [True, False], [0, 60], [1, 1 << 50])
+    ):
+        device = make_device(
+            session,
+            f"cuda:{number}",
+            state=state,
+            ready=ready,
+            heartbeat_at=NOON - timedelta(seconds=quiet),
+            fault=fault,
+            telemetry={"disk_free_bytes": free},
+        )
+        told = trouble(device, status_of(device, NOON))
+        assert (told is None) == queries.takes_runs(device, NOON)
 
 
 def test_a_broken_device_is_drained_without_a_person(session: Session) -> None:

@@ -27,14 +27,19 @@ def params(**changes: object) -> LoraParams:
     [
         ({"target_modules": "q_proj,c_attn"}, "“tiny” has no module c_attn."),
         ({"rank": 33}, "Rank 33 does not fit k_proj, a matrix of 32 × 64: at most 32 makes sense."),
-        ({"max_length": 300}, "A maximum length of 300 does not fit “tiny”"),
+        (
+            {"max_length": 300},
+            "A maximum length of 300 does not fit “tiny”, which reads at most 256",
+        ),
     ],
 )
-def test_what_cannot_fit_is_refused_with_the_reason(
+def test_what_cannot_fit_is_refused_with_the_reason_at_its_parameter(
     facts: ModelFacts, changes: dict[str, object], sentence: str
 ) -> None:
     refused = refuse(facts, params(**changes))
+    assert refused is not None
     assert sentence in str(refused)
+    assert [refused.parameter] == list(changes)
 
 
 def test_what_fits_is_accepted(facts: ModelFacts) -> None:

@@ -240,6 +240,19 @@ def test_what_never_fits_is_refused_with_what_would(library: Library) -> None:
         assert library.submit(params={**params, **way["changes"]}).memory_bytes <= need - 1
 
 
+def test_each_alternative_says_whether_it_would_fit(library: Library) -> None:
+    params = {"batch_size": 512, "max_length": 2048}
+    free = outlook(library, params=params).estimate["alternatives"]
+    assert {each["fits"] for each in free} == {True}, "without a device any may still come"
+    needs = [each["memory_bytes"] for each in free]
+    device = make_device(library.session)
+    for size in (min(needs) - 1, min(needs), max(needs)):
+        device.memory_bytes = size
+        library.session.flush()
+        told = outlook(library, params=params).estimate["alternatives"]
+        assert [each["fits"] for each in told] == [each["memory_bytes"] <= size for each in told]
+
+
 def test_where_no_single_change_is_enough_several_are_offered(library: Library) -> None:
     write_rows(library, *(pair("a" * 3000 + name, "b") for name in "ab"))
     params = {"batch_size": 512, "max_length": 2048}

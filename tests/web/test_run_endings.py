@@ -3,6 +3,8 @@
 import pytest
 
 from app.database import transaction
+from app.metrics import store
+from app.metrics.store import MetricRow
 from app.models import RunState
 from labs.contract import Cause
 from tests.support.factories_web import make_shown_run
@@ -68,3 +70,32 @@ def test_the_api_tells_the_same(site: Site) -> None:
     assert told["memory"]["reserved_bytes"] == 1 << 27
     assert told["time"]["predicted_seconds"] == [10.0, 20.0]
     assert site.client("sam").get(f"/runs/{run}/report").text.startswith("The loss became")
+
+
+def worse_run(site: Site) -> str:
+    """A run that succeeded; its evaluations are of a model that was better before."""
+    with transaction() as session:
+        run = make_shown_run(session, site.people["sam"], steps=0)
+        store.append(session, run.id, 1, [MetricRow(60, 1e9, {"eval/loss": 9.5})])
+        return str(run.id)
+
+
+def test_a_training_that_made_it_worse_says_so_with_what_to_press(site: Site) -> None:
+    run = worse_run(site)
+    sam = site.client("sam")
+    page = sam.get(f"/runs/{run}").text
+    assert "Worse than the untouched model" in page
+    assert "Validation loss: 9.5 at step 60; 2.9 before training." in page
+    assert f'action="/runs/{run}/resubmission"' in page
+    told = site.script("sam").get(f"/api/v1/runs/{run}").json()["worse_than_untouched"]
+    (metric,) = told["metrics"]
+    assert (metric["key"], metric["final"], metric["step"]) == ("eval/loss", 9.5, 60)
+    assert told["next"][0]["body"] == {"variant": "rate_3"}
+    assert "worse than the untouched model" in sam.get(f"/compare?runs={run}").text
+
+
+def test_a_training_that_helped_says_nothing_of_it(site: Site) -> None:
+    with transaction() as session:
+        run = make_shown_run(session, site.people["sam"]).id
+    assert "worse-title" not in site.client("sam").get(f"/runs/{run}").text
+    assert site.script("sam").get(f"/api/v1/runs/{run}").json()["worse_than_untouched"] is None

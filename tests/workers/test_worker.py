@@ -10,7 +10,7 @@ import pytest
 from app import broker, clock
 from app.children import START_AGAIN
 from app.database import reading, transaction
-from app.devices.views import status_of
+from app.devices.status import status_of
 from app.metrics import store
 from app.models import Attempt, Device, DeviceState, Run, RunState, User
 from app.runs import lifecycle, queries

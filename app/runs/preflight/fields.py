@@ -70,7 +70,7 @@ def check_plain(submission: "Submission") -> list[FieldError]:
 def refused(lab: Lab, facts: ModelFacts, params: Params) -> list[FieldError]:
     """Why the lab does not take this model with these parameters: at most one sentence."""
     refusal = lab.accepts.refuse(facts, params)
-    return [told("base_model", refusal)] if refusal else []
+    return [told(refusal.parameter or "base_model", refusal)] if refusal else []
 
 
 def told(field: str, error: LabError) -> FieldError:

@@ -46,10 +46,8 @@ def must_fit(estimate: Json) -> None:
 
 
 def fitting(estimate: Mapping[str, Any]) -> list[Json]:
-    """The alternatives that the largest device could hold; all of them where there is none yet."""
-    total = max((int(device["memory_bytes"]) for device in estimate["devices"]), default=None)
-    options: list[Json] = estimate["alternatives"]
-    return [each for each in options if total is None or int(each["memory_bytes"]) <= total]
+    """The alternatives that a device could hold; all of them where there is none yet."""
+    return [each for each in estimate["alternatives"] if each["fits"]]
 
 
 def need_disk(lab: Lab, facts: ModelFacts, params: Params) -> None:

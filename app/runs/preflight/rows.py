@@ -83,7 +83,7 @@ def _split(
             found.append(tokenizer.measure(read[1]))
         except TemplateRefused as refused:
             sentence = N_("The chat template of “{model}” refuses line {line} of {file}: {detail}.")
-            values = {"model": model.name, "line": row.line, "file": file.name}
+            values: Json = {"model": model.name, "line": row.line, "file": file.name}
             raise LabError(sentence, **values, detail=str(refused).rstrip(".")) from refused
         characters += _characters(read[1])
         if characters > SAMPLED_CHARACTERS:

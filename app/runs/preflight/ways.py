@@ -32,7 +32,14 @@ def _ways(pricing: Pricing, params: Params, total: int) -> Iterator[Json]:
         found = next((way for way in _smaller(pricing, params, changes) if way[1] <= total), None)
         if found is not None:
             any_fits = True
-            yield {"name": name, "title": title, "changes": found[0], "memory_bytes": found[1]}
+            changed, need = found
+            yield {
+                "name": name,
+                "title": title,
+                "changes": changed,
+                "memory_bytes": need,
+                "fits": True,
+            }
 
 
 def _recipes(params: Params) -> Iterator[tuple[str, str, Json]]:

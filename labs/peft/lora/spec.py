@@ -163,6 +163,7 @@ def refuse(facts: ModelFacts, params: LoraParams) -> LabError | None:
     if params.max_length > facts.max_positions:
         return LabError(
             "A maximum length of {length} does not fit “{model}”, which reads at most {limit} tokens.",
+            parameter="max_length",
             length=params.max_length,
             model=facts.name,
             limit=facts.max_positions,
@@ -176,6 +177,7 @@ def _refuse_targets(facts: ModelFacts, params: LoraParams) -> LabError | None:
         return LabError(
             "“{model}” has no module {names}. It has: {known}.",
             model=facts.name,
+            parameter="target_modules",
             names=", ".join(sorted(unknown)),
             known=", ".join(sorted(facts.matrices)),
         )
@@ -184,6 +186,7 @@ def _refuse_targets(facts: ModelFacts, params: LoraParams) -> LabError | None:
         if params.rank > size:
             return LabError(
                 "Rank {rank} does not fit {module}, a matrix of {outputs} × {inputs}: at most {size} makes sense.",
+                parameter="rank",
                 rank=params.rank,
                 module=name,
                 outputs=matrix.outputs,
@@ -201,6 +204,7 @@ def _refuse_quantization(facts: ModelFacts, params: LoraParams) -> LabError | No
             if matrix.inputs % NF4_BLOCK:
                 return LabError(
                     "NF4 packs blocks of {block} weights, but {module} has rows of {inputs}. Choose int8 or none.",
+                    parameter="base_quantization",
                     block=NF4_BLOCK,
                     module=name,
                     inputs=matrix.inputs,
@@ -209,6 +213,7 @@ def _refuse_quantization(facts: ModelFacts, params: LoraParams) -> LabError | No
         return None
     return LabError(
         "{method} needs the package bitsandbytes, which this machine lacks. Choose base quantization “none”.",
+        parameter="base_quantization",
         method=params.base_quantization,
     )
 
