@@ -33,12 +33,14 @@ def refuse_length(
     if not extra_tokens:
         return LabError(
             "A maximum length of {length} does not fit “{model}”, which reads at most {limit} tokens.",
+            parameter="max_length",
             length=params.max_length,
             model=facts.name,
             limit=facts.max_positions,
         )
     return LabError(
         "A maximum length of {length} with {virtual} virtual tokens before it does not fit “{model}”, which reads at most {limit} tokens.",
+        parameter="max_length",
         length=params.max_length,
         virtual=extra_tokens,
         model=facts.name,
