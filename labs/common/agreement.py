@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from labs.common.data import Prepared
+from labs.common.loss import text_logits
 from labs.contract import LabError
 
 COMPARED_PROMPTS = 8
@@ -43,7 +44,8 @@ def logits(model: nn.Module, prompts: Prompts, device: str) -> list[Tensor]:
     """Logits of the beginnings of a few prompts, each (T, V) float32 on the CPU."""
     model.eval()
     beginnings = [torch.tensor([prompt[:COMPARED_TOKENS]], device=device) for prompt in prompts]
-    return [model(input_ids=ids).logits[0].float().cpu() for ids in beginnings]
+    found = (text_logits(model(input_ids=ids).logits, ids)[0] for ids in beginnings)
+    return [each.float().cpu() for each in found]
 
 
 def largest_difference(first: Sequence[Tensor], second: Sequence[Tensor]) -> float:
