@@ -105,6 +105,14 @@ def test_a_start_from_words_is_a_copy() -> None:
     assert torch.equal(kept, source)
 
 
+def test_noise_is_as_long_as_words_are() -> None:
+    torch.manual_seed(0)
+    noise = method.from_noise(200, table()).norm(dim=1).mean()
+    words = table().norm(dim=1).mean()
+    assert 0.9 < noise / words < 1.1
+    assert peft_model().prompt_encoder["default"].embedding.weight.norm(dim=1).mean() > 10 * words
+
+
 def test_trained_numbers_follow_the_formula() -> None:
     trainable, _ = peft_model().get_nb_trainable_parameters()
     assert trainable == method.count_parameters(T, D) == 320

@@ -63,11 +63,12 @@ def from_text(ids: Sequence[int], virtual_tokens: int, table: Tensor) -> Tensor:
 
 
 def from_noise(virtual_tokens: int, table: Tensor) -> Tensor:
-    """A start at random, (T, d): standard normal numbers, as peft draws them.
+    """A start at random, (T, d), with the spread of the model's embeddings.
 
-    Word vectors are much shorter in most models. The paper draws from [-0.5, 0.5] (section 3.2).
+    The paper draws from [-0.5, 0.5] (section 3.2), peft standard normal numbers, which can be
+    many times as long as the vector of a word.
     """
-    return torch.randn(virtual_tokens, table.shape[1], dtype=table.dtype)
+    return table.detach().std() * torch.randn(virtual_tokens, table.shape[1]).to(table)
 
 
 def nearest_words(prompt: Tensor, table: Tensor, count: int = 5) -> tuple[Tensor, Tensor]:
