@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from labs.peft.bitfit import method
+from labs.peft.bitfit.parts import Biases, part_of
 from tests.labs.tiny import make_network
 
 IDS = torch.tensor([[1, 40, 50, 60, 70, 80], [1, 99, 98, 97, 96, 95]])
@@ -44,7 +45,7 @@ def logits(network: nn.Module) -> Tensor:
     return found
 
 
-def trained(network: nn.Module, biases: method.Biases = "all", steps: int = 3) -> nn.Module:
+def trained(network: nn.Module, biases: Biases = "all", steps: int = 3) -> nn.Module:
     """A few updates of the chosen biases and of nothing else."""
     names = method.chosen([name for name, _ in network.named_parameters()], biases)
     for name, parameter in network.named_parameters():
@@ -87,7 +88,7 @@ def test_its_gradient_is_the_sum_over_positions_and_needs_no_input() -> None:
     bias = torch.zeros(3, requires_grad=True)
     h = method.linear(x, weight, bias)
     arriving = torch.randn_like(h)
-    h.backward(arriving)
+    torch.autograd.backward(h, arriving)
     assert bias.grad is not None
     torch.testing.assert_close(bias.grad, method.bias_gradient(arriving))
 
@@ -95,7 +96,7 @@ def test_its_gradient_is_the_sum_over_positions_and_needs_no_input() -> None:
 @pytest.mark.parametrize(
     ("biases", "expected"), [("all", 256), ("attention", 256), ("feed_forward", 0)]
 )
-def test_qwen2_has_biases_in_attention_only(biases: method.Biases, expected: int) -> None:
+def test_qwen2_has_biases_in_attention_only(biases: Biases, expected: int) -> None:
     weights = weights_of(with_biases())
     names = method.chosen(weights, biases)
     assert sum(weights[name].numel() for name in names) == expected
@@ -112,7 +113,7 @@ def test_qwen2_has_biases_in_attention_only(biases: method.Biases, expected: int
     ],
 )
 def test_gpt2_has_them_in_both_parts_and_in_the_norms(
-    biases: method.Biases, lengths: tuple[int, ...], outside: int
+    biases: Biases, lengths: tuple[int, ...], outside: int
 ) -> None:
     weights = weights_of(gpt2())
     counted = sum(weights[name].numel() for name in method.chosen(weights, biases))
@@ -128,13 +129,13 @@ def test_the_shares_of_the_paper_follow_from_the_formula() -> None:
 
 
 @pytest.mark.parametrize("biases", ["all", "attention", "feed_forward"])
-def test_nothing_else_moves(biases: method.Biases) -> None:
+def test_nothing_else_moves(biases: Biases) -> None:
     network = gpt2()
     before = weights_of(network)
     trained(network, biases)
     moved = {n for n, p in network.named_parameters() if not torch.equal(p, before[n])}
     assert moved <= set(method.chosen(before, biases))
-    assert {method.part_of(name) for name in moved} >= ({biases} - {"all"})
+    assert {part_of(name) for name in moved} >= ({biases} - {"all"})
 
 
 def test_the_delta_on_a_fresh_base_is_the_trained_model() -> None:
@@ -153,7 +154,7 @@ def test_peft_adds_the_same_delta() -> None:
     change = change_of(trained(network), before)
     expected = logits(network)
     peft: Any = get_peft_model(
-        load(with_biases(), before),  # type: ignore[arg-type]
+        load(with_biases(), before),
         BeftConfig(target_modules=["q_proj", "k_proj", "v_proj"]),
     )
     for name, module in peft.get_base_model().named_modules():

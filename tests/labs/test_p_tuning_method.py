@@ -22,7 +22,7 @@ def encoder_of(kind: method.Encoder, layers: int) -> method.PromptEncoder:
 
 def peft_with(kind: method.Encoder, layers: int) -> Any:
     """The tiny model under peft's P-Tuning; the MLP's depth is fixed there."""
-    depth = {"encoder_num_layers": layers} if kind == "lstm" else {}
+    depth: dict[str, Any] = {"encoder_num_layers": layers} if kind == "lstm" else {}
     config = PromptEncoderConfig(
         task_type=TaskType.CAUSAL_LM,
         num_virtual_tokens=T,
@@ -31,6 +31,10 @@ def peft_with(kind: method.Encoder, layers: int) -> Any:
         **depth,
     )
     return get_peft_model(make_network(), config).eval()
+
+
+def frozen() -> Any:
+    return make_network().requires_grad_(False)
 
 
 @torch.no_grad()
@@ -66,7 +70,7 @@ def test_the_folded_prompt_says_what_the_encoder_says(kind: method.Encoder, laye
     model.prompt_encoder["default"].load_state_dict(ours.state_dict())
     with_encoder = logits(model, input_ids=IDS)
 
-    base = make_network().eval()
+    base: Any = make_network()
     embeddings = base.get_input_embeddings()(IDS)
     plain = logits(base, inputs_embeds=method.prepend(method.fold(ours), embeddings))
     torch.testing.assert_close(plain, with_encoder, atol=1e-5, rtol=0)
@@ -79,14 +83,14 @@ def test_folded_it_is_prompt_tuning(kind: method.Encoder, layers: int) -> None:
     config = PromptTuningConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=T)
     table: Any = get_peft_model(make_network(), config).eval()
     table.prompt_encoder["default"].embedding.weight.data.copy_(method.fold(ours))
-    base = make_network().eval()
+    base: Any = make_network()
     embeddings = base.get_input_embeddings()(IDS)
     plain = logits(base, inputs_embeds=method.prepend(method.fold(ours), embeddings))
     torch.testing.assert_close(logits(table, input_ids=IDS), plain, atol=1e-5, rtol=0)
 
 
 def test_a_fresh_prompt_changes_what_the_model_says() -> None:
-    base = make_network().eval()
+    base: Any = make_network()
     embeddings = base.get_input_embeddings()(IDS)
     prompted = method.prepend(method.fold(encoder_of("mlp", 2)), embeddings)
     after = logits(base, inputs_embeds=prompted)[:, T:]
@@ -95,7 +99,7 @@ def test_a_fresh_prompt_changes_what_the_model_says() -> None:
 
 @pytest.mark.parametrize(("kind", "layers"), KINDS)
 def test_gradient_reaches_the_encoder_and_nothing_else(kind: method.Encoder, layers: int) -> None:
-    encoder, base = encoder_of(kind, layers), make_network().eval().requires_grad_(False)
+    encoder, base = encoder_of(kind, layers), frozen()
     prompted = method.prepend(encoder(), base.get_input_embeddings()(IDS))
     base(inputs_embeds=prompted).logits[:, T:].logsumexp(-1).sum().backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in encoder.parameters())

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from peft import PrefixTuningConfig, TaskType, get_peft_model
 from torch import Tensor
-from transformers import DynamicCache, Qwen2Config, Qwen2ForSequenceClassification
+from transformers import DynamicCache, Qwen2ForSequenceClassification
 
 from labs.peft.p_tuning_v2 import method
 from tests.labs.tiny import make_network
@@ -28,12 +28,9 @@ def peft_with(network: Any, task: TaskType) -> Any:
 
 def classifier() -> Any:
     make: Any = Qwen2ForSequenceClassification  # transformers leaves it untyped
+    config: Any = make_network().config
+    config.num_labels = LABELS
     torch.manual_seed(0)
-    config = Qwen2Config(
-        **{"vocab_size": 259, "hidden_size": 64, "num_hidden_layers": L, "pad_token_id": 0},
-        **{"num_attention_heads": 4, "num_key_value_heads": KV_HEADS, "intermediate_size": 128},
-        num_labels=LABELS,
-    )
     return make(config).eval()
 
 

@@ -8,17 +8,11 @@ The lab trains the model's own bias vectors; what it leaves is how far each of t
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-Biases = Literal["all", "attention", "feed_forward"]
-Part = Literal["attention", "feed_forward", "other"]
-
-# How decoders call the modules of a layer (GPT-2, GPT-NeoX, OPT, Phi, Qwen2, BLOOM, StarCoder2).
-ATTENTION = frozenset({"attn", "self_attn", "attention", "self_attention"})
-FEED_FORWARD = frozenset({"mlp", "fc1", "fc2", "ffn", "feed_forward"})
+from labs.peft.bitfit.parts import Biases, is_chosen
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -45,18 +39,9 @@ def bias_gradient(gradient: Tensor) -> Tensor:
     return gradient.flatten(end_dim=-2).sum(dim=0)
 
 
-def part_of(name: str) -> Part:
-    """Where in a layer a parameter sits; norms, embeddings and the head are neither part."""
-    steps = set(name.split("."))
-    if steps & ATTENTION:
-        return "attention"
-    return "feed_forward" if steps & FEED_FORWARD else "other"
-
-
 def chosen(names: Iterable[str], biases: Biases) -> tuple[str, ...]:
     """Names of the bias vectors that are trained; empty where a model has none of them."""
-    found = (name for name in names if name.endswith(".bias"))
-    return tuple(name for name in found if biases in ("all", part_of(name)))
+    return tuple(name for name in names if name.endswith(".bias") and is_chosen(name, biases))
 
 
 def delta(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> dict[str, Tensor]:

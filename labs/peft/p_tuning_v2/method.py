@@ -64,7 +64,8 @@ def prompted_attention(
 
 
 def _scores(q: Tensor, k: Tensor) -> Tensor:
-    return q @ k.mT / q.shape[-1] ** 0.5
+    scores: Tensor = q @ k.mT / q.shape[-1] ** 0.5
+    return scores
 
 
 def _causal(scores: Tensor) -> Tensor:
