@@ -1,13 +1,24 @@
 """Who may see and do what. Every query of runs passes `visible`; every act asks `can`."""
 
 from enum import StrEnum
+from typing import Any, Protocol
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, or_, select, true
+from sqlalchemy import BindParameter, ColumnElement, or_, select, true
 from sqlalchemy.orm import Session
 
 from app.errors import Forbidden
 from app.models import Enrollment, Role, Run, User
+
+
+class Viewer(Protocol):
+    """Whose eyes: a person, or in a statement that is made once, a parameter for one."""
+
+    @property
+    def id(self) -> UUID | BindParameter[Any]: ...
+
+    @property
+    def role(self) -> Role: ...
 
 
 class Action(StrEnum):
@@ -34,7 +45,7 @@ INSTRUCTOR_MAY = frozenset(
 )
 
 
-def classes_taught(actor: User) -> ColumnElement[bool]:
+def classes_taught(actor: Viewer) -> ColumnElement[bool]:
     """Enrollments in the classes that the actor teaches."""
     taught = select(Enrollment.classroom_id).where(
         Enrollment.user_id == actor.id, Enrollment.role == Role.INSTRUCTOR
@@ -42,7 +53,7 @@ def classes_taught(actor: User) -> ColumnElement[bool]:
     return Enrollment.classroom_id.in_(taught)
 
 
-def visible(actor: User) -> ColumnElement[bool]:
+def visible(actor: Viewer) -> ColumnElement[bool]:
     """The runs an actor may read: own ones; an instructor's students'; all for an admin."""
     if actor.role is Role.ADMIN:
         return true()

@@ -29,6 +29,7 @@ def version() -> str:
     return digest.hexdigest()[:12]
 
 
+@cache
 def static_url(path: str) -> str:
     """The address of a static file; a missing one is a bug in the template."""
     assert (STATIC_DIR / path).is_file(), f"static/{path} does not exist"

@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL, make_url
 
 from app import migrate
 from app.database import get_engine, reset
-from app.errors import AppError, Conflict, MissingHere
+from app.errors import AppError, Conflict, MissingHere, Unavailable
 from app.settings import get_settings
 
 
@@ -31,7 +31,50 @@ def backup(target: Path) -> None:
     if url.get_backend_name() == "sqlite":
         _backup_sqlite(_file(url), target)
     else:
-        _postgres(url, "pg_dump", "--format=custom", "--no-owner", f"--file={target}")
+        _dump(url, target)
+
+
+def upgrade() -> str:
+    """Brings the database to this version; says where a copy of what it held before is."""
+    engine = get_engine()
+    kept = ""
+    if migrate.standing(engine) is migrate.Standing.BEHIND:
+        kept = _keep_a_copy(make_url(get_settings().sqlalchemy_url))
+    migrate.upgrade(engine)
+    return kept
+
+
+def _keep_a_copy(url: URL) -> str:
+    """A copy made before an upgrade that did not happen is of no use: it gives way to this one."""
+    if url.get_backend_name() != "sqlite":
+        return _keep_a_dump(url)
+    database = _file(url)
+    target = database.with_name(f"{database.name}.before-{migrate.head()}")
+    free, size = shutil.disk_usage(database.parent).free, database.stat().st_size
+    if free < size:
+        raise Unavailable(
+            "There is no room for a copy of the database before its upgrade: "
+            "{size} bytes are needed in {folder}, {free} are free.",
+            size=size,
+            folder=database.parent,
+            free=free,
+        )
+    _backup_sqlite(database, target)
+    return f"A copy of the database before its upgrade: {target}"
+
+
+def _keep_a_dump(url: URL) -> str:
+    """Where pg_dump is missing or too old, the upgrade's own transaction must do."""
+    target = get_settings().home / f"postgres.before-{migrate.head()}"
+    part = target.with_name(target.name + ".part")
+    part.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        _dump(url, part)
+    except AppError as error:
+        part.unlink(missing_ok=True)
+        return f"No copy was made of the database before its upgrade. {error}"
+    part.replace(target)
+    return f"A copy of the database before its upgrade: {target}"
 
 
 def restore(source: Path) -> None:
@@ -99,6 +142,10 @@ def _refuse_while_running() -> None:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise Conflict("Bunsen is running. Stop it before the database is replaced.") from error
+
+
+def _dump(url: URL, target: Path) -> None:
+    _postgres(url, "pg_dump", "--format=custom", "--no-owner", f"--file={target}")
 
 
 def _postgres(url: URL, program: str, *options: str) -> None:

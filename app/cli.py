@@ -60,7 +60,9 @@ def call(verb: Verb, options: argparse.Namespace) -> int:
 
 def is_about_the_database(error: Exception) -> bool:
     """By its name: verbs that need no database do not import SQLAlchemy, and this need not."""
-    return (type(error).__module__, type(error).__name__) == ("sqlalchemy.exc", "OperationalError")
+    # Postgres calls a missing column a programming error.
+    names = ("OperationalError", "ProgrammingError")
+    return type(error).__module__ == "sqlalchemy.exc" and type(error).__name__ in names
 
 
 def tell(error: Exception | str, code: int) -> int:
@@ -223,10 +225,10 @@ def run_housekeeper(options: argparse.Namespace) -> int:
 
 
 def upgrade_database(options: argparse.Namespace) -> int:
-    from app.database import get_engine
-    from app.migrate import upgrade
+    from app.backup import upgrade
 
-    upgrade(get_engine())
+    if kept := upgrade():
+        print(kept)
     print("The database is up to date.")
     return DONE
 

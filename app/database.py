@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
@@ -66,8 +67,18 @@ def _begin_sqlite(connection: Any) -> None:
     connection.exec_driver_sql(f"BEGIN {kind}")
 
 
-@cache
+_making_engine = Lock()
+
+
 def get_engine() -> Engine:
+    """The one engine of this process."""
+    # functools.cache lets two threads that ask first at once make an engine each.
+    with _making_engine:
+        return _engine()
+
+
+@cache
+def _engine() -> Engine:
     return make_engine(get_settings().sqlalchemy_url)
 
 
@@ -124,7 +135,12 @@ def get_reader() -> Iterator[Session]:
 
 def reset() -> None:
     """Forget engine and sessions; for tests and after the settings change."""
-    if get_engine.cache_info().currsize:
+    if has_engine():
         get_engine().dispose()
-    get_engine.cache_clear()
+    _engine.cache_clear()
     _factory.cache_clear()
+
+
+def has_engine() -> bool:
+    """Whether anything asked for the database since the last reset."""
+    return _engine.cache_info().currsize > 0

@@ -88,20 +88,25 @@ def check_database() -> Iterator[Finding]:
     from sqlalchemy.exc import SQLAlchemyError
 
     from app.database import get_engine
-    from app.migrate import is_current
+    from app.migrate import Standing, standing
 
     url = make_url(get_settings().sqlalchemy_url)
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
         yield Finding(NOTE, "Database", "not made yet; `bunsen up` does it")
         return
     try:
-        current = is_current(get_engine())
+        found = standing(get_engine())
     except SQLAlchemyError as error:
         reason = str(error).splitlines()[0]
         yield Finding(MISSING, "Database", f"{url.render_as_string()} does not answer: {reason}")
         return
-    state = "up to date" if current else "older than this code; run `bunsen db upgrade`"
-    yield Finding(OK if current else NOTE, "Database", f"{url.render_as_string()}, {state}")
+    advice = {
+        Standing.BEHIND: "; run `bunsen db upgrade`",
+        Standing.EMPTY: "; run `bunsen db upgrade`",
+        Standing.AHEAD: "; start the release that it belongs to",
+    }.get(found, "")
+    state = OK if found is Standing.CURRENT else NOTE
+    yield Finding(state, "Database", f"{url.render_as_string()}, {found}{advice}")
 
 
 def check_redis() -> Iterator[Finding]:

@@ -94,12 +94,29 @@ def environment() -> Environment:
     made.install_gettext_callables(  # type: ignore[attr-defined]
         translations.gettext, translations.ngettext, newstyle=True
     )
+    # Jinja's own `_` makes a new context at each call inside a loop.
+    made.globals.update({"_": translated, "svg_icon": svg_icon})
     made.globals.update(static_url=static_url, dom_id=dom_id, sentence=i18n.sentence)
     made.filters.update(
         bytes=bytes_, duration=duration, roughly=roughly, number=number, moment=moment
     )
-    made.filters.update(told=i18n.told, said=said)
+    made.filters.update(told=told, said=said)
     return made
+
+
+def translated(text: str, **values: Any) -> Markup:
+    """A sentence of a template in the reader's language; its values are escaped."""
+    found = Markup(i18n.gettext(text))
+    return found % values if values else found
+
+
+@cache
+def svg_icon(name: str, kind: str = "") -> Markup:
+    """An icon from static/icons.svg."""
+    address = f"{static_url('icons.svg')}#{name}"
+    return Markup(
+        '<svg class="icon {}" aria-hidden="true" focusable="false"><use href="{}"></use></svg>'
+    ).format(kind, address)
 
 
 def said(text: Any) -> Any:
@@ -109,6 +126,18 @@ def said(text: Any) -> Any:
     strings.
     """
     return i18n.gettext(text) if isinstance(text, str) else text
+
+
+def told(reason: Mapping[str, Any] | None) -> Markup:
+    """The sentence of a stored reason; a script shows its instants in the reader's own zone."""
+    if not reason:
+        return Markup("")
+    filled = i18n.fillings(reason.get("values") or {}, _hour)
+    return escape(i18n.gettext(reason["message"])).format(**filled)
+
+
+def _hour(value: datetime) -> Markup:
+    return Markup('<time datetime="{}">{}</time>').format(value.isoformat(), i18n.hour(value))
 
 
 def dom_id(thing: object, part: str = "") -> str:

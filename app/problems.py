@@ -10,12 +10,13 @@ from urllib.parse import quote
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from app import errors, invalid
+from app.database import get_engine
 from app.errors import AppError, FieldError, InvalidInput, NotFound, NotSignedIn
 from app.headers import HEADERS
 from app.html import render, wants_block
@@ -51,6 +52,7 @@ def register(app: FastAPI) -> None:
         (HTTPException, _on_http),
         (RequestValidationError, _on_validation),
         (OperationalError, _on_database),
+        (ProgrammingError, _on_database),
         (Exception, _on_bug),
     ):
         app.add_exception_handler(kind, handler)  # type: ignore[arg-type]
@@ -156,13 +158,33 @@ def _field_error(error: Mapping[str, Any]) -> FieldError:
     return FieldError(name, *invalid.told(error, name or str(error["loc"][0])))
 
 
-def _on_database(request: Request, error: OperationalError) -> Response:
+def _on_database(request: Request, error: DBAPIError) -> Response:
     log.error(
         "the database could not serve %s %s: %s", request.method, request.url.path, error.orig
     )
+    if _misses_something(error) and _lacks_migrations():
+        told = N_("This site is being upgraded. Nothing was changed; try again in a while.")
+        return respond(request, errors.Unavailable(told))
+    if isinstance(error, ProgrammingError):
+        raise error
     return respond(
         request, errors.Unavailable(N_("The database is busy. Nothing was changed; try again."))
     )
+
+
+def _misses_something(error: DBAPIError) -> bool:
+    """Whether a table or a column is not there; SQLite calls that an operational error."""
+    return isinstance(error, ProgrammingError) or "no such" in str(error.orig)
+
+
+def _lacks_migrations() -> bool:
+    # Alembic takes most of a second to import.
+    from app.migrate import Standing, standing
+
+    try:
+        return standing(get_engine()) in (Standing.EMPTY, Standing.BEHIND)
+    except SQLAlchemyError:
+        return False
 
 
 def _on_bug(request: Request, error: Exception) -> Response:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from app import clock, migrate
+from app import backup, clock
 from app.children import BROKER, TICK_SECONDS, Child, Children, describe
-from app.database import get_engine, reading
+from app.database import reading
 from app.embedded import Broker, embedded_broker
 from app.errors import Conflict, MissingHere
 from app.machine import find_gpus
@@ -68,7 +68,8 @@ def up(plan: Plan) -> int:
     grace = settings.stop_grace.total_seconds() + ENDING_SECONDS
     with claimed(settings.home, url), Children(complain, grace) as children:
         environment = start_broker(children, settings)
-        migrate.upgrade(get_engine())
+        if kept := backup.upgrade():
+            complain(kept)
         roles = Roles(children, environment, settings.home / "logs")
         roles.start("web", "web", "--host", address.host, "--port", str(address.port))
         workers = [roles.start(f"worker-{each}", "worker", "--device", each) for each in devices]

@@ -26,23 +26,19 @@ def measure() -> list[Row]:
         (home / "postgres").mkdir()
         with running_postgres(home / "postgres") as server:
             return [
-                _row(name, url, threads, processes)
-                for threads, processes in ((THREADS, 0), (0, PROCESSES), (THREADS, PROCESSES))
-                for name, url in (
-                    ("SQLite", f"sqlite:///{home / f'{threads}-{processes}.db'}"),
-                    ("Postgres", server.url(server.create())),
-                )
+                _row("SQLite", f"sqlite:///{home / 'bunsen.db'}"),
+                _row("Postgres", server.url(server.create())),
             ]
 
 
-def _row(name: str, url: str, threads: int, processes: int) -> Row:
+def _row(name: str, url: str) -> Row:
     with _database(url):
         with database.session_factory() as session:
             wanted = assign_many(session, ROWS)
-        claimed = claim_together(threads, processes)
+        claimed = claim_together(THREADS, PROCESSES)
         assert sorted(claimed) == sorted(wanted), "a run was claimed twice, or never"
         rate = ROWS / _seconds()
-    who = f"{name}, {threads} threads, {processes} processes"
+    who = f"{name}, {THREADS} threads, {PROCESSES} processes"
     return Row(who, f"{rate:.0f} claims/s", "each once", f"{ROWS} runs")
 
 

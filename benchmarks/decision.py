@@ -66,18 +66,19 @@ def times_of(step: Callable[..., Any], prepare: Callable[[], Any] | None = None)
 
 
 def queue() -> list[Waiting]:
+    """In the order of age also in memory, as rows are read."""
     dice = random.Random(1)
-    runs = [
+    ages = sorted((dice.uniform(0, 7200) for _ in range(WAITING)), reverse=True)
+    return [
         Waiting(
             UUID(int=10_000 + number),
             UUID(int=dice.randrange(PEOPLE)),
-            NOON - timedelta(seconds=dice.uniform(0, 7200)),
+            NOON - timedelta(seconds=age),
             dice.choice(SIZES),
             (60.0, dice.uniform(120, 1800)),
         )
-        for number in range(WAITING)
+        for number, age in enumerate(ages)
     ]
-    return sorted(runs, key=lambda run: run.queued_at)
 
 
 def _site(runs: int, used: int = 4 * GIB) -> list[Place]:

@@ -23,17 +23,19 @@ SPIKE_STEP, SPIKE = 31_337, 999.0
 
 
 @contextmanager
-def database_of(home: Path) -> Iterator[None]:
-    """Point this process at another Bunsen's data."""
-    before = os.environ.get("BUNSEN_HOME")
-    os.environ["BUNSEN_HOME"] = str(home)
+def database_of(home: Path, url: str = "") -> Iterator[None]:
+    """Point this process, and those that it starts, at another Bunsen's data."""
+    chosen = {"BUNSEN_HOME": str(home), **({"BUNSEN_DATABASE_URL": url} if url else {})}
+    before = {name: os.environ.get(name) for name in chosen}
+    os.environ.update(chosen)
     _forget()
     try:
         yield
     finally:
-        os.environ.pop("BUNSEN_HOME")
-        if before is not None:
-            os.environ["BUNSEN_HOME"] = before
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
         _forget()
 
 

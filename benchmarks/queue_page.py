@@ -14,13 +14,16 @@ from pathlib import Path
 
 import psutil
 
+from app import migrate
+from app.database import get_engine
 from app.models import RunState
 from benchmarks.box import ROOT, environment, free_port
 from benchmarks.crowd import fill, own_run
 from benchmarks.history import database_of
 from benchmarks.report import Row
+from tests.support.postgres import running_postgres
 
-RUNS, ASKED = 10_000, 60
+RUNS, ASKED = 10_000, 100
 LIMIT = "p95 50 ms"
 STUDENT = "student-0-0"
 
@@ -39,21 +42,28 @@ class Web:
 
 
 def measure() -> list[Row]:
-    """Queue page and API with 10,000 runs, over HTTP from a web process on SQLite."""
-    return [*_site(RunState.QUEUED, "waiting"), *_site(RunState.SUCCEEDED, "finished")]
-
-
-def _site(state: RunState, name: str) -> list[Row]:
-    with tempfile.TemporaryDirectory() as folder:
+    """Queue page and API with 10,000 runs, over HTTP from a web process, on SQLite and Postgres."""
+    with tempfile.TemporaryDirectory(prefix="bunsen-bench-") as folder:
         home = Path(folder)
-        command = [sys.executable, "-m", "app.cli", "db", "upgrade"]
-        subprocess.run(command, cwd=ROOT, env=environment(home), check=True)
-        with database_of(home):
-            tokens = fill(RUNS, state)
-            paths = _paths(own_run(STUDENT) if state is RunState.QUEUED else "")
+        home.chmod(0o711)
+        for name in ("waiting", "finished", "postgres"):
+            (home / name).mkdir()
+        rows = _site("SQLite", home / "waiting", "", RunState.QUEUED, "waiting")
+        rows += _site("SQLite", home / "finished", "", RunState.SUCCEEDED, "finished")
+        with running_postgres(home / "postgres") as server:
+            url = server.url(server.create())
+            rows += _site("Postgres", home / "waiting", url, RunState.QUEUED, "waiting")
+    return rows
+
+
+def _site(database: str, home: Path, url: str, state: RunState, name: str) -> list[Row]:
+    with database_of(home, url):
+        migrate.upgrade(get_engine())
+        tokens = fill(RUNS, state)
+        paths = _paths(own_run(STUDENT) if state is RunState.QUEUED else "")
         with _web(home) as web:
             return [
-                _row(f"{RUNS:,} {name}, {what}", web, path, who, tokens[who], block)
+                _row(f"{database}, {RUNS:,} {name}, {what}", web, path, who, tokens[who], block)
                 for what, path, who, block in paths
             ]
 
@@ -73,6 +83,7 @@ def _paths(run: str) -> list[tuple[str, str, str, bool]]:
         ("page far back", "/queue?cursor=9000.0", "student", False),
         ("status of a waiting run", f"/runs/{run}?part=status", "student", True),
         ("terms of its turn", f"/runs/{run}/turn", "student", True),
+        ("an answer without the queue", "/healthz", "student", False),
     ]
     return everybody + (far if run else [])
 
@@ -82,9 +93,15 @@ def _row(what: str, web: Web, path: str, who: str, token: str, block: bool) -> R
     p50 = 1000 * statistics.median(seconds)
     p95 = 1000 * statistics.quantiles(seconds, n=20)[-1]
     measured = f"p50 {p50:.1f} ms, p95 {p95:.1f} ms (n={len(seconds)})"
-    limit = "–" if "status" in what or "terms" in what else LIMIT
-    how = f"as {who}, one connection; {1000 * busy:.1f} ms of processor each"
-    return Row(what, measured, limit, how)
+    limit = LIMIT if "queue" in path else "–"
+    return Row(
+        what, measured, limit, f"as {who}; {1000 * busy:.1f} ms of processor each; {_crowd()}"
+    )
+
+
+def _crowd() -> str:
+    """How many processes wanted a core in this minute, others' included."""
+    return f"load {os.getloadavg()[0] / (os.cpu_count() or 1):.1f} a core"
 
 
 def _times(web: Web, path: str, token: str, block: bool) -> tuple[list[float], float]:

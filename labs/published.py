@@ -16,7 +16,7 @@ from labs.contract import Json
 from labs.disk import DiskFull, is_disk_full
 
 MANIFEST = "manifest.json"
-UNFINISHED = ".unfinished-"
+UNFINISHED, REPLACED = ".unfinished-", ".replaced-"
 
 
 @contextmanager
@@ -62,7 +62,13 @@ def is_whole(folder: Path) -> bool:
 
 
 def sweep(parent: Path) -> None:
-    """Remove what earlier attempts left unfinished."""
+    """Remove what earlier attempts left unfinished, and put back what was about to be replaced."""
+    for folder in parent.glob(f"{REPLACED}*"):
+        target = parent / folder.name.removeprefix(REPLACED)
+        if target.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            folder.rename(target)
     for folder in parent.glob(f"{UNFINISHED}*"):
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -96,11 +102,15 @@ def _describe(folder: Path, path: Path) -> dict[str, str | int]:
 
 
 def _replace(beside: Path, target: Path) -> None:
-    """Rename into place; an older folder of that name makes room only now."""
+    """Rename into place. An older folder of that name steps aside first: whoever dies between
+    the two leaves one that `sweep` puts back."""
+    aside = target.with_name(f"{REPLACED}{target.name}")
     if target.exists():
-        shutil.rmtree(target)
+        shutil.rmtree(aside, ignore_errors=True)
+        target.rename(aside)
     beside.rename(target)
     _sync(target.parent)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

@@ -15,6 +15,7 @@ from labs.published import is_whole, publishing, read_manifest, sweep
 from labs.runspec import RunSpec
 
 CHECKPOINTS_KEPT = 2
+PUBLISHED = ("checkpoints", "artifacts")
 
 
 class DirectoryContext:
@@ -37,9 +38,9 @@ class DirectoryContext:
         self._spec = spec
         self._events = events
         self._stopping = stopping
-        for folder in ("stages", "checkpoints", "artifacts"):
+        for folder in ("stages", *PUBLISHED):
             (run_dir / folder).mkdir(parents=True, exist_ok=True)
-            sweep(run_dir / folder)
+        sweep_all(run_dir)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         numbers = {key: float(value) for key, value in values.items()}
@@ -141,6 +142,12 @@ class DirectoryContext:
 
     def _checkpoints(self) -> list[Path]:
         return sorted((self.run_dir / "checkpoints").glob("step-*"), reverse=True)
+
+
+def sweep_all(run_dir: Path) -> None:
+    """Leave what is whole in a run directory whose trainer is gone."""
+    for folder in PUBLISHED:
+        sweep(run_dir / folder)
 
 
 def stored_result(run_dir: Path, stage: str) -> Json | None:

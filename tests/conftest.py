@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tests.support.redis import running_redis
 from tests.support.server import Server, running_server
 
 PAGE_PATIENCE_MS = 10_000
+THREAD_PATIENCE_SECONDS = 10
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,8 +27,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def forget_settings() -> None:
+    wait_for_connections()
     database.reset()
     get_settings.cache_clear()
+
+
+def wait_for_connections() -> None:
+    """A thread that outlives its test would leave its connection to the garbage collector, which
+    then fails whatever test it happens to run in."""
+    if not database.has_engine():
+        return
+    pool = database.get_engine().pool
+    deadline = time.monotonic() + THREAD_PATIENCE_SECONDS
+    while pool.checkedout():  # type: ignore[attr-defined]
+        assert time.monotonic() < deadline, f"the test left connections open: {pool.status()}"
+        time.sleep(0.01)
 
 
 @pytest.fixture(autouse=True)

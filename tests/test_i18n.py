@@ -1,15 +1,18 @@
 """Every sentence a person can see exists in both languages."""
 
+import json
 import re
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from string import Formatter
 
 import pytest
 
-from app import i18n
+from app import html, i18n
 from app.runs.causes import CAUSES
 from app.runs.fields import read_params
+from app.runs.reasons import instant, reason_of
 from app.settings import ROOT
 from labs.contract import Cause
 from labs.peft.lora.spec import LAB
@@ -28,6 +31,16 @@ def test_every_sentence_is_translated() -> None:
 
 def test_no_translation_is_left_over() -> None:
     assert left_over() == []
+
+
+def test_an_instant_in_a_stored_sentence_is_shown_as_one() -> None:
+    noon = datetime(2026, 3, 2, 20, tzinfo=timezone(timedelta(hours=8)))
+    reason = reason_of("<{name}> until {until}.", name="<b>", until=instant(noon))
+    assert json.loads(json.dumps(reason)) == reason
+    assert i18n.told(reason) == "<<b>> until 12:00 UTC."
+    assert html.told(reason) == (
+        '&lt;&lt;b&gt;&gt; until <time datetime="2026-03-02T12:00:00+00:00">12:00 UTC</time>.'
+    )
 
 
 def fields_of(text: str) -> set[str]:

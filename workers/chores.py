@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, func, or_, select
+from sqlalchemy import delete, func, or_, select, update
 
 from app import clock
 from app.database import reading, transaction
@@ -32,6 +32,32 @@ def ring_again() -> int:
         ).all()
     ring_all([(run_id, attempt, device) for run_id, attempt, device in unclaimed if device])
     return len(unclaimed)
+
+
+def take_over_estimates() -> int:
+    """Copy the estimates of waiting runs to the columns that are scheduled by; returns how many.
+
+    A web server of the release before, which is still up during an upgrade, does not know those.
+    """
+    needed = Run.estimate["memory_bytes"].as_float()
+    missing = (Run.state == RunState.QUEUED, Run.memory_bytes == 0, needed > 0)
+    with reading() as session:
+        found = session.scalars(select(Run.id).where(*missing)).all()
+    if not found:
+        return 0
+    seconds = Run.estimate["seconds"]
+    taken = (
+        update(Run)
+        .where(Run.id.in_(found), *missing)
+        .values(
+            memory_bytes=needed, seconds_low=seconds[0].as_float(),
+            seconds_high=seconds[1].as_float(),
+        )
+        .execution_options(synchronize_session=False)
+    )  # fmt: skip
+    with transaction() as session:
+        session.execute(taken)
+    return len(found)
 
 
 class Merger:

@@ -1,10 +1,10 @@
 """What NVIDIA's driver says when a GPU is broken: which messages mean it, and what to do then.
 
-NVIDIA's catalogue, docs.nvidia.com/deploy/xid-errors/analyzing-xid-catalog.html, decides, and
-pages link to it; the words here only name the usual first step (for 46 and 48 compared with
-docs.nvidia.com/health-validation/reference/checks/xid). Numbers that an application can cause
-by itself (13, 31, 43, 45 and others) say nothing against the device, and 94 asks only to
-start the application again: none of them is here.
+The numbers are those that NVIDIA's catalogue answers with a reset of the GPU (48 and 74 with "a
+reset or a reboot", 79 with a restart of the machine), compared one by one in November 2026 with
+docs.nvidia.com/deploy/xid-errors/analyzing-xid-catalog.html for Ampere and newer; pages link to
+it, and it decides. What an application can cause by itself (13, 31, 43, 45 and others) says
+nothing against the device, and 94 asks only to start the application again: none is here.
 """
 
 import logging
@@ -29,10 +29,13 @@ XIDS: Mapping[int, tuple[str, str]] = {
     74: (N_("an NVLink error"), LINK),
     79: (N_("the GPU has fallen off the bus"), RESTART),
     95: (N_("an uncontained memory error"), RESET),
+    109: (N_("a context switch took too long"), RESET),
+    110: (N_("a security fault"), RESET),
     119: (N_("its system processor does not answer"), RESET),
     120: (N_("its system processor failed"), RESET),
     140: (N_("an unrecovered memory error"), RESET),
     143: (N_("it could not be initialised"), RESET),
+    158: (N_("a fatal timeout"), RESET),
 }
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from app import broker
 from app.runs.dispatch import fill_devices
 from app.settings import get_settings
+from app.storage.tidy import tidy
 from workers import canaries, chores, leases, pressure
 
 log = logging.getLogger(__name__)
@@ -49,12 +50,14 @@ def all_chores() -> list[Chore]:
     sweeper = leases.Sweeper(get_settings().lease.total_seconds())
     return [
         Chore(sweeper.sweep),
+        Chore(chores.take_over_estimates, every=10.0),
         Chore(fill_devices),
         Chore(chores.ring_again, every=2.0),
         Chore(canaries.send_all, every=canaries.EVERY_SECONDS),
         Chore(pressure.resume_held, every=5.0),
         Chore(chores.Merger().merge_metrics, every=5.0),
         Chore(chores.forget_sessions, every=600.0),
+        Chore(tidy, every=300.0),
     ]
 
 

@@ -22,6 +22,7 @@ from app.runs.lifecycle import StaleAttempt, Wishes
 from app.runs.reasons import reason_of
 from app.settings import Settings, get_settings
 from labs.contract import Cause
+from labs.rundir import sweep_all
 from labs.runspec import write_params
 from workers import orphans, pressure, undead
 from workers.duty import Duty
@@ -148,6 +149,7 @@ class Supervisor:
             exit_code = trainer.end(self.bench.death_patience)
             if exit_code is not None:
                 orphans.forget(self.task.run_dir)
+                sweep_all(self.task.run_dir)
             elif process := orphans.recorded(self.task.run_dir):
                 self._break_down(process)
         return -signal.SIGKILL if exit_code is None else exit_code

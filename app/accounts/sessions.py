@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, or_, select, update
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy import bindparam, delete, or_, select, update
+from sqlalchemy.orm import Session, contains_eager
 
 from app.models import ApiToken, LoginSession, User
 
@@ -47,19 +47,34 @@ def start(session: Session, user: User, now: datetime, agent: str, address: str)
     return token
 
 
+# Every request asks for one of these two people, so each statement is made once.
+_FIND = (
+    select(LoginSession)
+    .join(LoginSession.user)
+    .options(contains_eager(LoginSession.user))
+    .where(
+        LoginSession.token_sha256 == bindparam("digest"),
+        LoginSession.seen_at >= bindparam("seen"),
+        LoginSession.created_at >= bindparam("created"),
+        User.disabled_at.is_(None),
+    )
+)
+_BEARER = (
+    select(ApiToken)
+    .join(ApiToken.user)
+    .options(contains_eager(ApiToken.user))
+    .where(
+        ApiToken.token_sha256 == bindparam("digest"),
+        or_(ApiToken.expires_at.is_(None), ApiToken.expires_at > bindparam("now")),
+        User.disabled_at.is_(None),
+    )
+)
+
+
 def find(session: Session, token: str, now: datetime) -> LoginSession | None:
     """The living session of a token, with its person."""
-    return session.scalar(
-        select(LoginSession)
-        .join(LoginSession.user)
-        .options(joinedload(LoginSession.user))
-        .where(
-            LoginSession.token_sha256 == digest(token),
-            LoginSession.seen_at >= now - IDLE,
-            LoginSession.created_at >= now - LONGEST,
-            User.disabled_at.is_(None),
-        )
-    )
+    values = {"digest": digest(token), "seen": now - IDLE, "created": now - LONGEST}
+    return session.scalar(_FIND, values)
 
 
 def touch(session: Session, token_sha256: str, now: datetime) -> None:
@@ -91,16 +106,7 @@ def end_all(session: Session, user_id: UUID, but: str | None = None) -> None:
 
 def bearer(session: Session, token: str, now: datetime) -> ApiToken | None:
     """The valid API token of that text, with its person."""
-    return session.scalar(
-        select(ApiToken)
-        .join(ApiToken.user)
-        .options(joinedload(ApiToken.user))
-        .where(
-            ApiToken.token_sha256 == digest(token),
-            or_(ApiToken.expires_at.is_(None), ApiToken.expires_at > now),
-            User.disabled_at.is_(None),
-        )
-    )
+    return session.scalar(_BEARER, {"digest": digest(token), "now": now})
 
 
 def touch_bearer(session: Session, token_sha256: str, now: datetime) -> None:

@@ -13,7 +13,7 @@ PIECE = 1 << 20
 def zipped(folder: Path, sha256: str) -> Path:
     """The zip of an artifact's folder; weights do not compress, so it stores."""
     target = folder.parent.parent / "downloads" / f"{folder.name}-{sha256[:16]}.zip"
-    if target.is_file():
+    if _is_there(target):
         return target
     target.parent.mkdir(exist_ok=True)
     unfinished = target.with_name(f".{uuid4()}.part")
@@ -23,6 +23,15 @@ def zipped(folder: Path, sha256: str) -> Path:
     finally:
         unfinished.unlink(missing_ok=True)
     return target
+
+
+def _is_there(target: Path) -> bool:
+    """Whether it was made before; says that it is in use, so that nobody removes it now."""
+    try:
+        os.utime(target)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _pack(folder: Path, target: Path) -> None:

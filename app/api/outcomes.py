@@ -16,6 +16,7 @@ from app.metrics import store
 from app.metrics.store import LatestValue
 from app.models import Artifact, Attempt, Run, RunEvent, User
 from app.runs import lifecycle
+from app.runs.beside import keys_read
 from app.runs.choices import SAME
 from app.runs.dispatch import fill_devices
 from app.runs.ending import ending_of
@@ -23,8 +24,9 @@ from app.runs.labs_of import lab_of
 from app.runs.memory_card import memory_card
 from app.runs.resubmit import resubmit
 from app.runs.stages import stage_lines
+from app.runs.submit import settled
 from app.runs.time_card import time_card
-from app.runs.untouched import held_out, worse_of
+from app.runs.untouched import untouched_of
 from app.security import Actor, Writer
 
 router = APIRouter(prefix="/runs/{run_id}")
@@ -49,7 +51,7 @@ def resubmit_run(
 ) -> Response:
     """Queue an ended run again in one of the shapes that its `next` lists."""
     found = resubmit(session, actor, run_id, body.variant, idempotency_key)
-    run = found.run
+    run = settled(session, found.run)
     started = {
         "id": run.id,
         "state": run.state,
@@ -84,11 +86,11 @@ def outcome_json(
     ending = ending_of(session, actor, run, attempts, artifacts, latest)
     lab = lab_of(run)
     stages = stage_lines(run, lab, events, now)
-    frame = store.read(session, run.id, held_out(lab))
-    worse = worse_of(session, actor, run, artifacts, frame)
+    frame = store.read(session, run.id, keys_read(lab))
+    untouched = untouched_of(session, actor, run, artifacts, frame)
     return {
         "explanation": ending.as_json() if ending else None,
-        "worse_than_untouched": worse.as_json() if worse else None,
+        "untouched_model": untouched.as_json() if untouched else None,
         "memory": memory_card(run, attempts, latest).as_json(),
         "time": time_card(run, attempts, stages, latest, now).as_json(),
         "retry_of": run.retry_of_id,

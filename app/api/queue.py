@@ -1,6 +1,6 @@
 """The queue as JSON: what waits and runs, how full the devices are, everybody's turns and why."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -11,16 +11,17 @@ from starlette.responses import Response
 
 from app import clock
 from app.api.reply import Json, told
-from app.api.shapes import run_line
-from app.models import ClassSession, Run, RunState, User
+from app.api.shapes import line_json
+from app.models import ClassSession
 from app.queue import queries as lines
 from app.queue.spans import Span, expected_end
 from app.queue.turn import TurnLine, turn_page
 from app.queue.views import (
+    MOST_HELD,
     DeviceLine,
     classes_in_session,
     device_lines,
-    going_on_and_next,
+    lab_sessions,
     summed,
 )
 from app.runs import queries
@@ -40,17 +41,16 @@ def show_queue(
     `waiting` is a page in the order of turns; `next_cursor` asks for the one after it.
     """
     now = clock.now()
-    waiting, following = lines.waiting(session, actor, lines.parse_cursor(cursor), limit)
-    held, _ = queries.list_runs(session, actor, state=RunState.HELD)
+    waiting, following = lines.listed_waiting(session, actor, lines.parse_cursor(cursor), limit)
     return Json(
         {
-            "waiting": [_waiting(run) for run in waiting],
+            "waiting": [_waiting(row) for row in waiting],
             "next_cursor": following and str(following),
-            "live": [_live(run, now) for run in queries.live(session, actor)],
-            "held": [run_line(run) for run in held],
+            "live": [_live(row, now) for row in lines.listed_live(session, actor)],
+            "held": [_listed(row) for row in lines.listed_held(session, actor, MOST_HELD)],
             **_counts(session),
-            "sessions": [_session(each, now) for each in going_on_and_next(session, now)],
-            "devices": _devices(session, actor, now),
+            "sessions": _sessions(session, now),
+            "devices": [_device(each) for each in device_lines(session, now)],
             "links": {"line": "/api/v1/queue/line"},
         }
     )
@@ -67,7 +67,7 @@ def show_line(
         {
             "line": [_line(row, row.classroom in in_session) for row in found],
             "next_cursor": following and str(following),
-            "waiting_total": lines.count(session, Run.state == RunState.QUEUED),
+            "waiting_total": lines.count_waiting(session),
         }
     )
 
@@ -89,7 +89,7 @@ def show_turn(session: Reader, actor: Actor, run_id: UUID) -> Response:
 def _terms(line: TurnLine) -> Shape:
     terms = line.terms
     return {
-        "position": terms.rank,
+        "position": line.place,
         "this": line.is_this,
         "yours": line.is_own,
         "run": _known(terms.run, line.name, line.owner) if line.name else None,
@@ -103,12 +103,16 @@ def _terms(line: TurnLine) -> Shape:
     }
 
 
-def _waiting(run: Run) -> Shape:
-    return {**run_line(run), "boosted": run.boosted_at is not None}
+def _listed(row: Any) -> Shape:
+    return line_json(row, row.owner, row.base_model, row.dataset)
 
 
-def _live(run: Run, now: datetime) -> Shape:
-    return {**run_line(run), "expected_end": _span(expected_end(run, now))}
+def _waiting(row: Any) -> Shape:
+    return {**_listed(row), "boosted": row.boosted_at is not None}
+
+
+def _live(row: Any, now: datetime) -> Shape:
+    return {**_listed(row), "expected_end": _span(expected_end(row, now))}
 
 
 def _span(span: Span | None) -> Shape | None:
@@ -124,6 +128,11 @@ def _counts(session: Session) -> Shape:
     }
 
 
+def _sessions(session: Session, now: datetime) -> list[Shape]:
+    going_on, coming = lab_sessions(session, now)
+    return [_session(each, now) for each in [*going_on, *([coming] if coming else [])]]
+
+
 def _session(each: ClassSession, now: datetime) -> Shape:
     return {
         "class": each.classroom.name,
@@ -131,11 +140,6 @@ def _session(each: ClassSession, now: datetime) -> Shape:
         "ends_at": each.ends_at,
         "goes_on": each.starts_at <= now,
     }
-
-
-def _devices(session: Session, actor: User, now: datetime) -> list[Shape]:
-    live: Sequence[lines.Row] = lines.live(session, actor)
-    return [_device(each) for each in device_lines(session, live, now)]
 
 
 def _device(line: DeviceLine) -> Shape:

@@ -23,7 +23,7 @@ from app.metrics.downsample import min_max
 from app.models import Run, RunState, User
 from app.runs import lifecycle, queries, same_work, taking
 from app.runs.dispatch import fill_devices
-from app.runs.submit import Submission, submit
+from app.runs.submit import Submission, settled, submit
 from app.security import Actor, Reader, Writer
 
 router = APIRouter(prefix="/runs")
@@ -58,13 +58,17 @@ def start_run(
         actor,
         Submission(**_fields(body), idempotency_key=idempotency_key),
     )
+    same = {
+        "same_work": offer_json(run, same_work.offer_for(session, run)),
+        "same_as": same_as_json(session, actor, run),
+    }
+    run = settled(session, run)
     started = {
         "id": run.id,
         "state": run.state,
         "attempt": run.attempt,
         "queue": queue_json(run),
-        "same_work": offer_json(run, same_work.offer_for(session, run)),
-        "same_as": same_as_json(session, actor, run),
+        **same,
         "links": run_links(run),
     }
     return Json(started, 201, {"Location": run_links(run)["self"]})

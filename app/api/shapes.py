@@ -14,13 +14,13 @@ from app.runs.labs_of import lab_of
 Shape = dict[str, Any]
 
 
-def run_links(run: Run) -> dict[str, str]:
+def run_links(run: Any) -> dict[str, str]:
     own = f"/api/v1/runs/{run.id}"
     parts = ("events", "metrics", "log", "artifacts", "notebook", "cancellation", "resubmission")
     return {"self": own, "page": f"/runs/{run.id}", **{part: f"{own}/{part}" for part in parts}}
 
 
-def queue_json(run: Run) -> Shape:
+def queue_json(run: Any) -> Shape:
     return {
         "position": run.position,
         "expected_start": run.expected_start,
@@ -30,6 +30,11 @@ def queue_json(run: Run) -> Shape:
 
 def run_line(run: Run) -> Shape:
     """A run as lists show it."""
+    return line_json(run, run.owner.name, run.base_model.name, run.dataset.name)
+
+
+def line_json(run: Any, owner: str, base_model: str, dataset: str) -> Shape:
+    """The same of a run or of a row with the columns that are shown."""
     return {
         "id": run.id,
         "name": run.name,
@@ -37,9 +42,9 @@ def run_line(run: Run) -> Shape:
         "state": run.state,
         "cause": run.cause,
         "attempt": run.attempt,
-        "owner": {"id": run.owner.id, "name": run.owner.name},
-        "base_model": run.base_model.name,
-        "dataset": run.dataset.name,
+        "owner": {"id": run.owner_id, "name": owner},
+        "base_model": base_model,
+        "dataset": dataset,
         "device": run.device,
         "queue": queue_json(run) if run.position is not None or not run.state.is_over else None,
         "created_at": run.created_at,

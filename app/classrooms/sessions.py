@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, delete, select
+from sqlalchemy import ColumnElement, Select, bindparam, delete, select
 from sqlalchemy.orm import Session, joinedload
 
 from app import clock
@@ -33,6 +33,11 @@ def upcoming(
     if classroom is not None:
         statement = statement.where(ClassSession.classroom_id == classroom)
     return session.scalars(statement.order_by(ClassSession.starts_at, ClassSession.id)).all()
+
+
+def unfinished(session: Session, now: datetime, until: datetime) -> Sequence[ClassSession]:
+    """The lab sessions that go on, and those that begin until then, by their beginning."""
+    return session.scalars(_UNFINISHED, {"now": now, "until": until}).all()
 
 
 def past(session: Session, now: datetime, classroom: UUID) -> Sequence[ClassSession]:
@@ -135,3 +140,11 @@ def _told(one: ClassSession) -> dict[str, str]:
 
 def _with_class() -> Select[ClassSession]:
     return select(ClassSession).options(joinedload(ClassSession.classroom))
+
+
+# Asked for by every look at the queue, so made once.
+_UNFINISHED = (
+    _with_class()
+    .where(ClassSession.ends_at > bindparam("now"), ClassSession.starts_at < bindparam("until"))
+    .order_by(ClassSession.starts_at, ClassSession.id)
+)

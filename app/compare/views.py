@@ -15,12 +15,12 @@ from app.i18n import gettext
 from app.metrics.store import LatestValue, MetricFrame, latest, read
 from app.models import Run, User
 from app.runs import queries
+from app.runs.beside import Beside, beside_untouched
 from app.runs.charts import Chart, Line, chart_of, embedded, series_of
 from app.runs.labs_of import lab_of
 from app.runs.measure import measured
 from app.runs.shown import shown
 from app.runs.tiles import order_of
-from app.runs.untouched import worsened
 from labs.contract import Direction, Lab
 
 MOST_RUNS = 12
@@ -34,14 +34,14 @@ class Column:
     """A run in the comparison; `without` is the address of the rest.
 
     Attributes:
-        is_worse: Whether the training left the model worse than it was.
+        beside: What is said of it beside the untouched model, where it is no better.
     """
 
     run: Run
     lab: Lab
     mark: Mark
     without: str
-    is_worse: bool
+    beside: Beside | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def _columns(
             lab=labs[run.lab],
             mark=chosen[run.id],
             without=address([each.id for each in runs if each is not run]),
-            is_worse=bool(worsened(run, labs[run.lab], frame)),
+            beside=beside_untouched(run, labs[run.lab], frame),
         )
         for run, frame in zip(runs, frames, strict=True)
     ]
@@ -200,7 +200,8 @@ def _is_answered(row: Mapping[str, Any]) -> bool:
 
 
 def _text(row: Mapping[str, Any] | None) -> str:
-    return "–" if row is None else str(row.get("tuned") or row.get("base") or "–")
+    """The answer; empty where the model said nothing."""
+    return "–" if row is None else str(row["tuned"] if "tuned" in row else row["base"])
 
 
 def _offered(session: Session, actor: User, runs: Sequence[Run]) -> list[Run]:

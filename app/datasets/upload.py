@@ -14,7 +14,6 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app import clock
-from app.database import after_commit
 from app.datasets.verdicts import stored_verdict
 from app.errors import Conflict, FieldError, InvalidInput
 from app.i18n import N_, sentence
@@ -70,14 +69,16 @@ def dataset_name(filename: str) -> str:
 
 
 def delete_dataset(session: Session, dataset: Dataset) -> None:
-    """Forget a dataset that no run uses; its file goes when no other row has its content."""
+    """Forget a dataset that no run uses.
+
+    Its file goes later (`app.storage.tidy`), if no row has its content then: somebody may be
+    sending the same content at this moment.
+    """
+    session.execute(select(Dataset.id).where(Dataset.id == dataset.id).with_for_update())
     if uses(session, dataset):
         raise Conflict(N_("Runs use this dataset. It stays, so that they can be repeated."))
     session.delete(dataset)
     session.flush()
-    others = select(Dataset.id).where(Dataset.sha256 == dataset.sha256).limit(1)
-    if session.scalar(others) is None:
-        after_commit(session, Path(dataset.path).unlink, True)
 
 
 def uses(session: Session, dataset: Dataset) -> int:
@@ -149,5 +150,6 @@ def _publish(path: Path, sha256: str) -> Path:
     """Move a checked file to the place that its content names."""
     target = get_settings().datasets_dir / sha256[:2] / f"{sha256}.jsonl"
     target.parent.mkdir(exist_ok=True)
+    os.utime(path)
     path.replace(target)
     return target

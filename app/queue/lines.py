@@ -1,9 +1,8 @@
 """Runs of the queue as a page shows them: of somebody else's only what everybody may know."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from app.access import Action, can
@@ -17,8 +16,7 @@ from labs.contract import LabError
 MOST_WHILE_RUNNING = 0.99
 
 
-@dataclass(frozen=True, slots=True)
-class QueueLine:
+class QueueLine(NamedTuple):
     """One run. `run`, `name`, `owner` and `reason` are None where they are not to be known."""
 
     is_known: bool

@@ -8,18 +8,20 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, case, func, select
-from sqlalchemy.orm import Session, defer, joinedload
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from app.access import visible
 from app.errors import FieldError, InvalidInput
 from app.i18n import N_
-from app.models import Classroom, Run, RunState, User
+from app.models import Run, RunState, User
+from app.queue import statements
+from app.queue.statements import LIVE, PRIVATE, QUEUED, Statement, Walks
 
 CURSOR = re.compile(r"(\d{1,9}|-)\.(\d{1,9})")
+UNKNOWN = (None,) * len(PRIVATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,7 @@ class Cursor:
         return f"{'-' if self.position is None else self.position}.{self.skip}"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """A run of the queue as far as the actor may know it; None for what they may not."""
 
     is_known: bool
@@ -55,7 +56,6 @@ class Row:
     position: int | None
     expected_start: Mapping[str, str] | None
     device: str | None
-    memory_bytes: int
     seconds_low: float | None
     seconds_high: float | None
     queued_at: datetime
@@ -84,62 +84,63 @@ def line(
     session: Session, actor: User, cursor: Cursor, limit: int
 ) -> tuple[list[Row], Cursor | None]:
     """A page of everybody's waiting runs in the order of their turns, and where it goes on."""
-    statement = _rows(actor).where(Run.state == RunState.QUEUED)
-    found, following = _page(session, statement, cursor, limit)
-    return [_row(each) for each in found], following
+    found, following = _page(session, statements.line(actor.role), actor, cursor, limit)
+    return [_row(each, actor) for each in found], following
 
 
-def waiting(
+def listed_waiting(
     session: Session, actor: User, cursor: Cursor, limit: int
-) -> tuple[list[Run], Cursor | None]:
+) -> tuple[list[Any], Cursor | None]:
     """A page of the waiting runs that the actor may see, and where it goes on."""
-    inputs = (joinedload(Run.owner), joinedload(Run.base_model), joinedload(Run.dataset))
-    # A list shows none of these, and reading them costs more than all the rest.
-    large = (Run.params, Run.estimate, Run.environment, Run.stages)
-    without = [defer(column, raiseload=True) for column in large]
-    mine = select(Run).where(Run.state == RunState.QUEUED, visible(actor))
-    statement = mine.options(*inputs, *without)
-    found, following = _page(session, statement, cursor, limit)
-    return [run for (run,) in found], following
+    return _page(session, statements.listed_waiting(actor.role), actor, cursor, limit)
 
 
 def own(session: Session, actor: User, limit: int) -> list[Row]:
     """The actor's own waiting runs, the next first."""
-    mine = _rows(actor).where(Run.state == RunState.QUEUED, Run.owner_id == actor.id)
-    return [_row(each) for each in _page(session, mine, Cursor(), limit)[0]]
+    found, _ = _page(session, statements.own(actor.role), actor, Cursor(), limit)
+    return [_row(each, actor) for each in found]
 
 
 def live(session: Session, actor: User) -> list[Row]:
     """Everybody's runs on devices; never more than the devices have places."""
-    states = [RunState.ASSIGNED, RunState.RUNNING]
-    order = (Run.device, Run.assigned_at, Run.id)
-    found = session.execute(_rows(actor).where(Run.state.in_(states)).order_by(*order))
-    return [_row(each) for each in found]
+    return [_row(each, actor) for each in _run(session, statements.live(actor.role), actor)]
+
+
+def listed_live(session: Session, actor: User) -> Sequence[Any]:
+    """The runs on devices that the actor may see."""
+    return _run(session, statements.listed_live(actor.role), actor)
 
 
 def held(session: Session, actor: User, limit: int) -> list[Row]:
     """The held runs that the actor may see, the newest first."""
-    statement = _rows(actor).where(Run.state == RunState.HELD, visible(actor))
-    return [_row(each) for each in session.execute(statement.order_by(Run.id.desc()).limit(limit))]
+    found = _run(session, statements.held(actor.role), actor, limit=limit)
+    return [_row(each, actor) for each in found]
 
 
-def count(session: Session, *conditions: ColumnElement[bool]) -> int:
-    """How many runs are so."""
-    return session.scalar(select(func.count()).select_from(Run).where(*conditions)) or 0
+def listed_held(session: Session, actor: User, limit: int) -> Sequence[Any]:
+    """The same, as lists of the API say it."""
+    return _run(session, statements.listed_held(actor.role), actor, limit=limit)
+
+
+def count_waiting(session: Session) -> int:
+    """How many runs wait in all."""
+    return session.scalar(statements.WAITING) or 0
+
+
+def count_own(session: Session, actor: User) -> int:
+    """How many of the actor's runs wait."""
+    return session.scalar(statements.OWN_WAITING, {"actor": actor.id}) or 0
 
 
 def waiting_by_kind(session: Session) -> Sequence[tuple[str, str | None, int]]:
     """How many wait, by lab and by the name of their class."""
-    counted = (
-        select(Run.lab, Run.classroom_id, func.count().label("runs"))
-        .where(Run.state == RunState.QUEUED)
-        .group_by(Run.lab, Run.classroom_id)
-        .subquery()
-    )
-    named = select(counted.c.lab, Classroom.name, counted.c.runs).outerjoin(
-        Classroom, Classroom.id == counted.c.classroom_id
-    )
-    return [(lab, name, runs) for lab, name, runs in session.execute(named)]
+    return [(lab, name, runs) for lab, name, runs in session.execute(statements.KINDS)]
+
+
+def taken(session: Session) -> Mapping[str | None, tuple[int, int]]:
+    """How many places and how many bytes are taken of each device."""
+    found = session.execute(statements.TAKEN)
+    return {device: (places, int(memory)) for device, places, memory in found}
 
 
 def ahead_of(
@@ -148,69 +149,65 @@ def ahead_of(
     """Owner, class and boost of the runs before a position, in the order of turns."""
     statement = (
         select(Run.owner_id, Run.classroom_id, Run.boosted_at)
-        .where(Run.state == RunState.QUEUED, Run.position < position)
+        .where(QUEUED, Run.position < position)
         .order_by(Run.position)
         .limit(most)
     )
     return [(owner, classroom, boosted) for owner, classroom, boosted in session.execute(statement)]
 
 
+def around(session: Session, run: Run, most: int) -> Sequence[tuple[UUID, UUID, int | None]]:
+    """The head of the line, a waiting run and up to so many on each side: id, owner and place.
+
+    A run without a place yet stands at the end.
+    """
+    columns = select(Run.id, Run.owner_id, Run.position).where(QUEUED)
+    places = columns.where(Run.position.is_not(None)).order_by(Run.position, Run.queued_at, Run.id)
+    if run.position is None:
+        last = columns.where(Run.position.is_not(None)).order_by(Run.position.desc()).limit(most)
+        near = [*reversed(session.execute(last).all()), (run.id, run.owner_id, None)]
+    else:
+        within = Run.position.between(run.position - most, run.position + most)
+        near = [*session.execute(places.where(within))]
+    head = session.execute(places.limit(1)).all()
+    return [*(each for each in head if each not in near), *near]
+
+
 def owners_of_live(session: Session) -> set[UUID]:
     """Who has a run on a device now."""
-    states = [RunState.ASSIGNED, RunState.RUNNING]
-    return set(session.scalars(select(Run.owner_id).where(Run.state.in_(states))))
+    return set(session.scalars(select(Run.owner_id).where(LIVE)))
 
 
-# In the order of the fields of `Row`, after the first two. Building expressions for each
-# request, such as a CASE around each private column, cost more than running the query.
-PRIVATE = (Run.id, Run.name, Run.owner_id, User.name, Run.reason, Run.cancel_requested_at)
-PUBLIC = (
-    Run.lab, Run.state, Run.classroom_id, Run.position, Run.expected_start, Run.device,
-    Run.memory_bytes, Run.seconds_low, Run.seconds_high, Run.queued_at, Run.assigned_at,
-    Run.started_at, Run.boosted_at, Run.preempt_requested_at, Run.stages,
-    Run.stage, Run.stage_started_at, Run.progress_done, Run.progress_total,
-)  # fmt: skip
-UNKNOWN = (None,) * len(PRIVATE)
-ROWS = select(*PRIVATE, *PUBLIC).join(User, User.id == Run.owner_id)
+def _run(session: Session, statement: Statement, actor: User, **values: int) -> Sequence[Any]:
+    return session.execute(statement, {"actor": actor.id, **values}).all()
 
 
-def _rows(actor: User) -> Select[Any]:
-    own = Run.owner_id == actor.id
-    return ROWS.add_columns(case((visible(actor), 1), else_=0), case((own, 1), else_=0))
-
-
-def _row(found: Any) -> Row:
+def _row(found: Any, actor: User) -> Row:
     """A row without what the actor may not know."""
-    is_known, is_own = bool(found[-2]), bool(found[-1])
-    private = (*found[: len(PRIVATE) - 1], found[len(PRIVATE) - 1] is not None)
-    return Row(is_known, is_own, *(private if is_known else UNKNOWN), *found[len(PRIVATE) : -2])
+    *columns, is_known = found
+    private, public = columns[: len(PRIVATE)], columns[len(PRIVATE) :]
+    private[-1] = private[-1] is not None
+    known = private if is_known else UNKNOWN
+    return Row._make([bool(is_known), found.owner_id == actor.id, *known, *public])
 
 
 def _page(
-    session: Session, statement: Select[Any], cursor: Cursor, limit: int
+    session: Session, walks: Walks, actor: User, cursor: Cursor, limit: int
 ) -> tuple[list[Any], Cursor | None]:
-    """Rows from a cursor on; two walks along an index instead of one sort of the whole queue."""
+    """Rows from a cursor on."""
     found: list[Any] = []
     if cursor.position is not None:
-        placed = statement.where(Run.position >= cursor.position)
-        order = (Run.position, Run.queued_at, Run.id)
-        found += session.execute(placed.order_by(*order).offset(cursor.skip).limit(limit + 1))
+        start = {"position": cursor.position, "skip": cursor.skip, "limit": limit + 1}
+        found += _run(session, walks.placed, actor, **start)
     if len(found) <= limit:
         skip = cursor.skip if cursor.position is None else 0
-        unplaced = statement.where(Run.position.is_(None)).order_by(Run.queued_at, Run.id)
-        found += session.execute(unplaced.offset(skip).limit(limit + 1 - len(found)))
+        found += _run(session, walks.unplaced, actor, skip=skip, limit=limit + 1 - len(found))
     if len(found) <= limit:
         return found, None
-    return found[:limit], _following(found, cursor, limit)
+    return found[:limit], _following([each.position for each in found], cursor, limit)
 
 
-def _following(found: Sequence[Any], cursor: Cursor, limit: int) -> Cursor:
-    places = [_position(each) for each in found]
+def _following(places: Sequence[int | None], cursor: Cursor, limit: int) -> Cursor:
     given = places[:limit].count(places[limit])
     before = cursor.skip if cursor.position == places[limit] else 0
     return Cursor(places[limit], given + before)
-
-
-def _position(found: Any) -> int | None:
-    position: int | None = found[0].position if isinstance(found[0], Run) else found.position
-    return position

@@ -20,30 +20,39 @@ class Span:
     earliest: datetime
     latest: datetime
 
+    @property
+    def ends(self) -> tuple[str, str]:
+        """Both ends as attributes of a page take them."""
+        return self.earliest.isoformat(timespec="seconds"), self.latest.isoformat(
+            timespec="seconds"
+        )
+
     def words(self, now: datetime) -> str:
         """How far away it is: "in 4 min to 9 min"; a script keeps it true on the page."""
         low, high = self._seconds(now)
         if high < 1:
             return gettext("any moment now")
-        if roughly(low) == roughly(high):
-            return gettext("in about {time}").format(time=roughly(high))
+        least, most = roughly(low), roughly(high)
+        if least == most:
+            return gettext("in about {time}").format(time=most)
         if low < NOW_SECONDS:
-            return gettext("within {time}").format(time=roughly(high))
-        return gettext("in {low} to {high}").format(low=roughly(low), high=roughly(high))
+            return gettext("within {time}").format(time=most)
+        return gettext("in {low} to {high}").format(low=least, high=most)
 
     def left(self, now: datetime) -> str:
         """How long something that goes on still takes."""
         low, high = self._seconds(now)
         if high < 1:
             return gettext("longer than expected")
-        if roughly(low) == roughly(high):
-            return gettext("about {time} left").format(time=roughly(high))
+        least, most = roughly(low), roughly(high)
+        if least == most:
+            return gettext("about {time} left").format(time=most)
         if low < NOW_SECONDS:
-            return gettext("at most {time} left").format(time=roughly(high))
-        return gettext("{low} to {high} left").format(low=roughly(low), high=roughly(high))
+            return gettext("at most {time} left").format(time=most)
+        return gettext("{low} to {high} left").format(low=least, high=most)
 
     def _seconds(self, now: datetime) -> tuple[float, float]:
-        low, high = ((end - now).total_seconds() for end in (self.earliest, self.latest))
+        low, high = (self.earliest - now).total_seconds(), (self.latest - now).total_seconds()
         return max(0.0, low), max(0.0, high)
 
 

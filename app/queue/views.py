@@ -14,8 +14,7 @@ from app.classrooms import sessions
 from app.devices.queries import list_devices
 from app.devices.status import Status, status_of
 from app.i18n import N_
-from app.models import ClassSession, Device, DeviceState, RunState, User
-from app.models import Run as RunRow
+from app.models import ClassSession, Device, DeviceState, User
 from app.queue import queries
 from app.queue.lines import QueueLine, lab_title, line_of
 from app.queue.queries import Cursor, Row
@@ -62,9 +61,8 @@ class QueuePage:
 
 def queue_page(session: Session, actor: User, cursor: Cursor) -> QueuePage:
     now = clock.now()
-    going_on = sessions.current(session, now)
+    going_on, coming = lab_sessions(session, now)
     in_session = {each.classroom_id for each in going_on}
-    live = queries.live(session, actor)
     waiting, following = queries.line(session, actor, cursor, PAGE)
     yours = queries.own(session, actor, MOST_OWN)
     kinds = queries.waiting_by_kind(session)
@@ -75,11 +73,11 @@ def queue_page(session: Session, actor: User, cursor: Cursor) -> QueuePage:
     return QueuePage(
         now=now,
         sessions=going_on,
-        next_session=next_session(session, now),
-        devices=device_lines(session, live, now),
+        next_session=coming,
+        devices=device_lines(session, now),
         yours=shown(yours),
         yours_total=own_total(session, actor, yours),
-        live=shown(live),
+        live=shown(queries.live(session, actor)),
         waiting=shown(waiting),
         waiting_total=sum(runs for _, _, runs in kinds),
         by_lab=summed((lab_title(lab), runs) for lab, _, runs in kinds),
@@ -96,24 +94,16 @@ def address(cursor: Cursor) -> str:
     return "/queue" if cursor == Cursor() else f"/queue?cursor={cursor}"
 
 
-def next_session(session: Session, now: datetime) -> ClassSession | None:
-    """The lab session that begins next, if it is soon."""
-    coming = next(iter(sessions.upcoming(session, now)), None)
-    return coming if coming and coming.starts_at - now < ANNOUNCED else None
-
-
-def going_on_and_next(session: Session, now: datetime) -> list[ClassSession]:
-    """The lab sessions that go on, and the next one."""
-    coming = next_session(session, now)
-    return [*sessions.current(session, now), *([coming] if coming else [])]
+def lab_sessions(session: Session, now: datetime) -> tuple[list[ClassSession], ClassSession | None]:
+    """The lab sessions that go on, and the one that begins next if it is soon."""
+    found = sessions.unfinished(session, now, now + ANNOUNCED)
+    going_on = [each for each in found if each.starts_at <= now]
+    return going_on, next((each for each in found if each.starts_at > now), None)
 
 
 def own_total(session: Session, actor: User, shown: Collection[Row]) -> int:
     """How many of the actor's runs wait, those that are not shown included."""
-    if len(shown) < MOST_OWN:
-        return len(shown)
-    own = RunRow.owner_id == actor.id
-    return queries.count(session, own, RunRow.state == RunState.QUEUED)
+    return len(shown) if len(shown) < MOST_OWN else queries.count_own(session, actor)
 
 
 def summed(counted: Any) -> list[tuple[str, int]]:
@@ -124,14 +114,11 @@ def summed(counted: Any) -> list[tuple[str, int]]:
     return sorted(totals.items(), key=lambda each: (-each[1], each[0]))
 
 
-def device_lines(session: Session, live: Sequence[Row], now: datetime) -> list[DeviceLine]:
+def device_lines(session: Session, now: datetime) -> list[DeviceLine]:
     """Every device with what is taken of it."""
-    taken: Counter[str | None] = Counter(row.device for row in live)
-    used = Counter[str | None]()
-    for row in live:
-        used[row.device] += row.memory_bytes
+    taken = queries.taken(session)
     return [
-        _device_line(each, status_of(each, now), taken[each.name], used[each.name])
+        _device_line(each, status_of(each, now), *taken.get(each.name, (0, 0)))
         for each in list_devices(session)
     ]
 
@@ -174,4 +161,4 @@ def _taken_out(device: Device) -> Mapping[str, Any]:
 
 def classes_in_session(session: Session, now: datetime) -> set[UUID]:
     """The classes whose lab session goes on."""
-    return {each.classroom_id for each in sessions.current(session, now)}
+    return {each.classroom_id for each in lab_sessions(session, now)[0]}

@@ -71,7 +71,7 @@ def waiting_card(session: Session, actor: User, run: Run) -> WaitingCard | None:
     in_session = classes_in_session(session, now)
     return WaitingCard(
         position=run.position,
-        total=queries.count(session, Run.state == RunState.QUEUED),
+        total=queries.count_waiting(session),
         start=stored(run.expected_start),
         ahead=ahead_of(session, run, in_session) if run.position else None,
         is_boosted=run.boosted_at is not None,

@@ -11,7 +11,7 @@ from app.i18n import N_
 from app.runs.allowance import Allowance
 from app.runs.expectation import expected_starts
 from app.runs.places import Place, Rules, Waiting
-from app.runs.reasons import gibibytes, reason_of
+from app.runs.reasons import gibibytes, instant, reason_of
 from app.runs.rooms import Room, rooms_of
 from app.runs.turns import live_runs
 
@@ -66,11 +66,18 @@ class _Sentences:
         )
 
     def why(self, run: Waiting, position: int) -> Json:
-        reason = self._why_never(run) or self._why_limited(run) or self._why_kept(run)
+        reason = self._why_never(run) or self._why_limited(run)
+        if reason is None:
+            reason = self._why_now_not(run, position)
+            self._allowance.count(run)
+        self._before[run.owner] += 1
+        return reason
+
+    def _why_now_not(self, run: Waiting, position: int) -> Json:
+        reason = self._why_kept(run)
         if reason is None:
             reason = self._why_behind(run, position - 1) if self._next_told else self._why_next(run)
             self._next_told = True
-        self._before[run.owner] += 1
         return reason
 
     def _why_never(self, run: Waiting) -> Json | None:
@@ -89,14 +96,14 @@ class _Sentences:
         if (most := self._allowance.person_limit(run)) is not None:
             return reason_of(
                 N_(
-                    "Your runs on devices: {most}, the most at a time. The next starts when one ends."
+                    "At most {most} of your runs may be on devices at a time, and as many are there or go before this one. It can start when one of them has ended."
                 ),
                 most=most,
             )
         if (most := self._allowance.class_limit(run)) is not None:
             return reason_of(
                 N_(
-                    "Runs of your class on devices: {most}, the most at a time. It goes on when one ends."
+                    "At most {most} of your class's runs may be on devices at a time, and as many are there or go before this one. It can start when one of them has ended."
                 ),
                 most=most,
             )
@@ -145,7 +152,7 @@ class _Sentences:
             until = max(session.ends_at for session in going_on.values())
             return reason_of(
                 N_("A lab session of another class goes on until {until}. Ahead in line: {ahead}."),
-                until=f"{until:%H:%M} UTC",
+                until=instant(until),
                 ahead=ahead,
             )
         if self._before[run.owner]:

@@ -15,7 +15,7 @@ from uuid import UUID
 from app.i18n import N_
 from app.runs.allowance import Allowance
 from app.runs.places import Live, Place, Rules, Waiting, patient_since
-from app.runs.reasons import reason_of
+from app.runs.reasons import instant, reason_of
 from app.runs.rooms import Room, rooms_of
 from app.runs.turns import Key, Line
 
@@ -166,7 +166,7 @@ class _Asking:
         if session is not None:
             return reason_of(
                 N_("Saves its work to make room for a lab session, which goes on until {until}."),
-                until=f"{session.ends_at:%H:%M} UTC",
+                until=instant(session.ends_at),
             )
         return reason_of(
             N_("Saves its work to make room for somebody who has waited for {minutes} minutes."),

@@ -44,7 +44,7 @@ class Memory:
         return self._sorted[end]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Room:
     """An open place while it is being filled."""
 

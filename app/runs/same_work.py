@@ -31,12 +31,13 @@ LOOKED_AT = 5
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where and when a result was measured. `own_run` only where the person may see that run."""
+    """Where and when a result was measured; which run that was only where it is the person's own."""
 
     device: str
     measured_at: datetime
     seconds: float | None
     own_run: UUID | None = None
+    own_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +121,13 @@ def origin_of(session: Session, reader: User, run: Run) -> Origin:
     device = session.get(Device, measured.device) if measured.device else None
     started, finished = measured.started_at, measured.finished_at
     assert finished is not None, f"run {measured.id} succeeded without an end"
+    is_own = measured.owner_id == reader.id
     return Origin(
         device=device.title if device else measured.device or "",
         measured_at=finished,
         seconds=(finished - started).total_seconds() if started else None,
-        own_run=measured.id if measured.owner_id == reader.id else None,
+        own_run=measured.id if is_own else None,
+        own_name=measured.name if is_own else "",
     )
 
 

@@ -6,6 +6,8 @@ only runs that end before it could start may still go there (EASY backfill: Lifk
 "The ANL/IBM SP Scheduling System").
 """
 
+import math
+from bisect import insort
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -20,8 +22,8 @@ from app.runs.allowance import Allowance
 from app.runs.explanation import Explanation
 from app.runs.places import Live, Place, Rules, Waiting, patient_since
 from app.runs.reasons import gibibytes, reason_of
-from app.runs.rooms import Room, rooms_of
-from app.runs.turns import Line
+from app.runs.rooms import Memory, Room, rooms_of
+from app.runs.turns import Line, Numbered
 
 Json = dict[str, Any]
 # So long may others pass by a run that does not fit anywhere now; then a device is kept for it.
@@ -91,7 +93,7 @@ def choose(
     line = Line(waiting, places, usage, now, rules)
     filling = _Filling(places, Allowance(places, rules), now)
     if filling.is_open:
-        for _, run in line.keyed(filling.may_place):
+        for _, run in line.keyed(filling.placeable):
             filling.place(run)
             if len(filling.assignments) == most:
                 break
@@ -127,26 +129,23 @@ class _Filling:
         self._places, self._allowance, self._now = places, allowance, now
         self._impatient = now - PATIENCE
         self._given: dict[str, list[Live]] = {}
-        self._rooms = rooms_of(places, now)
-        self._open = [room for room in self._rooms if room.free_slots > 0]
+        self._longest_gap = 0.0
+        self._rooms = sorted(rooms_of(places, now), key=Room.rank)
         self._measure()
 
     @property
     def is_open(self) -> bool:
         return bool(self._open)
 
-    def may_place(self, run: Waiting) -> bool:
-        """Whether anything can be done for it; a glance, since most runs fit nowhere."""
-        if run.memory_bytes > self._most_free:
-            return self._keeps and run.queued_at <= self._impatient
-        if run.memory_bytes <= self._most_free_for_long:
-            return True
-        fits_between = run.seconds is not None and run.seconds[1] <= self._longest_gap
-        return fits_between or (self._keeps and run.queued_at <= self._impatient)
+    def placeable(self, numbered: Numbered) -> Numbered:
+        """Those for whom anything can be done; a glance, since most runs fit nowhere."""
+        for turn, run in numbered:
+            if run.memory_bytes <= self._reach and self._may_place(run):
+                yield turn, run
 
     def place(self, run: Waiting) -> None:
         # It came up when more was free; asked again, since to look at each device takes longer.
-        if not self.may_place(run) or not self._allowance.allows(run):
+        if not self._may_place(run) or not self._allowance.allows(run):
             return
         room = self._room_for(run)
         if room is not None:
@@ -163,15 +162,33 @@ class _Filling:
             for place in self._places
         )
 
+    def _may_place(self, run: Waiting) -> bool:
+        if run.memory_bytes <= self._most_free_for_long:
+            return True
+        if self._keeps and run.queued_at <= self._impatient:
+            return True
+        if run.memory_bytes > self._most_free:
+            return False
+        return run.seconds is not None and run.seconds[1] <= self._longest_gap
+
     def _room_for(self, run: Waiting) -> Room | None:
-        return min((room for room in self._open if room.fits(run)), key=Room.rank, default=None)
+        return next((room for room in self._open if room.fits(run)), None)
 
     def _give(self, run: Waiting, room: Room) -> None:
         self.assignments.append(Assignment(run.run, room.place.name, _placed(room)))
         self._given.setdefault(room.place.name, []).append(_live(run, self._now))
         self._allowance.count(run)
         room.take(run)
+        self._sort_again(room.memory)
         self._measure()
+
+    def _sort_again(self, memory: Memory) -> None:
+        """Only the rooms of that memory have another rank now."""
+        rooms = [room for room in self._rooms if room.memory is not memory]
+        for room in self._rooms:
+            if room.memory is memory:
+                insort(rooms, room, key=Room.rank)
+        self._rooms = rooms
 
     def _keep_a_room(self, run: Waiting) -> None:
         """Where it can start soonest, nobody passes by who might make it wait longer."""
@@ -180,22 +197,26 @@ class _Filling:
             for room in self._rooms
             if room.memory.kept_seconds is None and run.memory_bytes <= room.memory.total
         )
-        soonest = min(able, key=lambda room: (room.starts_in(run, 1), room.rank()), default=None)
+        soonest = min(able, key=lambda room: room.starts_in(run, 1), default=None)
         if soonest is not None:
             soonest.memory.kept_seconds = soonest.starts_in(run, 0)
             self.kept[soonest.place.name] = run.run
             self._measure()
 
     def _measure(self) -> None:
-        """What is free at most, for how long, and for how much a device may still be kept."""
-        self._open = [room for room in self._open if room.free_slots > 0]
-        free = [room.memory.free for room in self._open if room.memory.kept_seconds is None]
-        kept = [room.memory for room in self._open if room.memory.kept_seconds is not None]
-        self._most_free_for_long = max(free, default=-1)
-        self._most_free = max((each.free for each in kept), default=self._most_free_for_long)
-        self._most_free = max(self._most_free, self._most_free_for_long)
-        self._longest_gap = max((each.kept_seconds or 0.0 for each in kept), default=0.0)
+        """What is free at most, for how long, and whether a device may still be kept."""
+        self._open = [room for room in self._rooms if room.free_slots > 0]
+        memories = [room.memory for room in self._open]
+        free = [memory.free for memory in memories if memory.kept_seconds is None]
+        self._most_free_for_long = self._most_free = max(free, default=-1)
+        if self.kept:
+            kept = [memory for memory in memories if memory.kept_seconds is not None]
+            self._most_free = max((each.free for each in kept), default=self._most_free)
+            self._most_free = max(self._most_free, self._most_free_for_long)
+            self._longest_gap = max((each.kept_seconds or 0.0 for each in kept), default=0.0)
         self._keeps = len(self.kept) * ONE_IN < len(self._rooms)
+        # Larger runs need no second look: one comparison decides for nearly all of them.
+        self._reach = math.inf if self._keeps else self._most_free
 
 
 def _live(run: Waiting, now: datetime) -> Live:

@@ -11,9 +11,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app import clock
-from app.database import after_commit
+from app.database import after_commit, commit, reading
+from app.errors import FieldError, InvalidInput
 from app.i18n import N_, gettext
-from app.models import Run, User, new_id
+from app.models import Dataset, Run, User, new_id
 from app.runs import lifecycle, preflight, queries, quota, same_work, taking
 from app.runs.dispatch import fill_devices
 from app.runs.reasons import reason_of
@@ -68,6 +69,7 @@ def submit(session: Session, actor: User, submission: Submission) -> Run:
     if known := _earlier(session, actor, submission.idempotency_key):
         return known
     checked = preflight.check(session, actor, submission)
+    _hold_dataset(session, checked.dataset)
     mark = same_work.fingerprint(checked)
     offer = _wanted_offer(session, actor, submission, checked, mark)
     if offer is None:
@@ -86,12 +88,26 @@ def submit(session: Session, actor: User, submission: Submission) -> Run:
     return run
 
 
+def settled(session: Session, run: Run) -> Run:
+    """The run as the dispatcher left it, which looks once the run is committed: its place, or device."""
+    commit(session)
+    with reading() as fresh:
+        return fresh.get_one(Run, run.id)
+
+
 def look(session: Session, actor: User, submission: Submission) -> Outlook:
     """What the run would need and where it would fit, without queueing it."""
     checked = preflight.check(session, actor, submission)
     mark = same_work.fingerprint(checked)
     offer = same_work.find(session, actor, mark, submission.seed, checked.dataset)
     return Outlook(checked.estimate, offer)
+
+
+def _hold_dataset(session: Session, dataset: Dataset) -> None:
+    """From here to the commit nobody deletes it; whoever just has is told of."""
+    still = select(Dataset.id).where(Dataset.id == dataset.id)
+    if session.scalar(still.with_for_update(read=True, key_share=True)) is None:
+        raise InvalidInput([FieldError("dataset", N_("This dataset was deleted a moment ago."))])
 
 
 def _wanted_offer(

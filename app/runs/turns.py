@@ -24,8 +24,9 @@ from app.runs.places import Live, Place, Rules, Waiting
 
 # Ten seconds of waiting weigh as one second of device time used by somebody else.
 AGE_WEIGHT = 0.1
-Wanted = Callable[[Waiting], bool]
-Turns = Iterator[tuple[int, Waiting]]
+# One person's runs, each with how many runs of that person go before it.
+Numbered = Iterator[tuple[int, Waiting]]
+Sieve = Callable[[Numbered], Numbered]
 
 
 class Key(NamedTuple):
@@ -88,15 +89,21 @@ class Line:
     def __iter__(self) -> Iterator[Waiting]:
         return (run for _, run in self.keyed())
 
-    def keyed(self, wanted: Wanted | None = None) -> Iterator[tuple[Key, Waiting]]:
-        """Each run with its key, in order; those not wanted count for turns and are passed by."""
-        heads = [head for own in self._own_lines if (head := self._next(self._turns(own, wanted)))]
+    def keyed(self, sieve: Sieve = iter) -> Iterator[tuple[Key, Waiting]]:
+        """Each run with its key, in order.
+
+        Args:
+            sieve: Lets those of one person's runs through that are wanted; the others are
+                passed by, and count for turns all the same.
+        """
+        lines = (self._keyed(own, sieve) for own in self._own_lines)
+        heads = [(*head, rest) for rest in lines if (head := next(rest, None))]
         heapq.heapify(heads)
         while heads:
             key, run, rest = heads[0]
             yield key, run
-            if head := self._next(rest):
-                heapq.heapreplace(heads, head)
+            if head := next(rest, None):
+                heapq.heapreplace(heads, (*head, rest))
             else:
                 heapq.heappop(heads)
 
@@ -107,7 +114,7 @@ class Line:
             live.classroom not in self._sessions,
             not live.boosted,
             self._live[live.owner] - 1,
-            self._debt(live.owner, queued_at),
+            self._debt(self._usage.get(live.owner, 0.0), queued_at),
             queued_at,
             live.run,
         )
@@ -123,23 +130,19 @@ class Line:
                 runs.sort(key=self._rank)
         return list(own.values())
 
-    def _turns(self, own: Sequence[Waiting], wanted: Wanted | None) -> Turns:
-        numbered = enumerate(own, start=self._live[own[0].owner])
-        return numbered if wanted is None else (each for each in numbered if wanted(each[1]))
-
-    def _next(self, rest: Turns) -> tuple[Key, Waiting, Turns] | None:
-        turn, run = next(rest, (0, None))
-        if run is None:
-            return None
-        queued_at = run.queued_at.timestamp()
-        debt = self._debt(run.owner, queued_at)
-        return Key(*self._rank(run), turn, debt, queued_at, run.run), run, rest
+    def _keyed(self, own: Sequence[Waiting], sieve: Sieve) -> Iterator[tuple[Key, Waiting]]:
+        owner = own[0].owner
+        used = self._usage.get(owner, 0.0)
+        for turn, run in sieve(enumerate(own, start=self._live[owner])):
+            queued_at = run.queued_at.timestamp()
+            debt = self._debt(used, queued_at)
+            yield Key(*self._rank(run), turn, debt, queued_at, run.run), run
 
     def _rank(self, run: Waiting) -> tuple[bool, bool]:
         return run.classroom not in self._sessions, not run.boosted
 
-    def _debt(self, owner: UUID, queued_at: float) -> float:
-        return self._usage.get(owner, 0.0) - AGE_WEIGHT * (self._now - queued_at)
+    def _debt(self, used: float, queued_at: float) -> float:
+        return used - AGE_WEIGHT * (self._now - queued_at)
 
 
 def _by_age(waiting: Sequence[Waiting]) -> Sequence[Waiting]:

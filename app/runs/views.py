@@ -31,7 +31,7 @@ from app.runs.tail import log_tail
 from app.runs.tiles import Measurement, Tile, measurements, tiles
 from app.runs.time_card import TimeCard, time_card
 from app.runs.timeline import AttemptLine, timeline
-from app.runs.untouched import Worse, worse_of
+from app.runs.untouched import Untouched, untouched_of
 from labs.contract import Lab
 
 
@@ -66,7 +66,7 @@ class RunPage:
     stages: Sequence[StageLine]
     ending: Ending | None
     coach: Coach | None
-    worse: Worse | None
+    untouched: Untouched | None
     report: str
     retry_of: Run | None
     memory: MemoryCard
@@ -110,7 +110,7 @@ def run_page(session: Session, actor: User, run: Run) -> RunPage:
         stages=stages,
         ending=ending,
         coach=coach_of(session, run, ending.next) if ending else None,
-        worse=worse_of(session, actor, run, artifacts, frame),
+        untouched=untouched_of(session, actor, run, artifacts, frame),
         report=_report(run, ending),
         retry_of=_seen(session, actor, run.retry_of_id),
         memory=memory_card(run, attempts, values),

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from app.models import LanguageModel, Run, User
+from app.models import Dataset, LanguageModel, Run, User
 from app.settings import get_settings
+from app.storage.tidy import is_nearly_full, packed
 
 LISTED = 20
-NEARLY_FULL = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,16 @@ class LargeRun:
 
 @dataclass(frozen=True, slots=True)
 class StoragePage:
-    """Sizes by kind and person, and what is free. Rendered by admin/storage.html."""
+    """Sizes by kind and person, and what is free. Rendered by admin/storage.html.
+
+    `by_owner` gives the bytes of each person's runs and of what they uploaded.
+    """
 
     total: int
     free: int
     nearly_full: bool
     kinds: Mapping[str, int]
-    by_owner: Sequence[tuple[str, int]]
+    by_owner: Sequence[tuple[str, int, int]]
     largest: Sequence[LargeRun]
     orphans: int
 
@@ -46,22 +49,23 @@ def storage_page(session: Session) -> StoragePage:
     disk = shutil.disk_usage(settings.home)
     sizes = _run_sizes(settings.runs_dir)
     known = {str(row.id): row for row in session.execute(_runs()).all()}
-    by_owner = Counter[str]()
+    runs_of = Counter[str]()
     for run_id, size in sizes.items():
         if run_id in known:
-            by_owner[known[run_id].owner] += size
+            runs_of[known[run_id].owner] += size
     large = sorted((each for each in sizes if each in known), key=sizes.__getitem__, reverse=True)
     return StoragePage(
         total=disk.total,
         free=disk.free,
-        nearly_full=disk.used > NEARLY_FULL * disk.total,
+        nearly_full=is_nearly_full(),
         kinds={
             "runs": sum(sizes.values()),
             "datasets": folder_bytes(settings.datasets_dir),
+            "downloads": sum(path.stat().st_size for path in packed()),
             "models": _model_bytes(session),
             "database": _database_bytes(settings.home),
         },
-        by_owner=by_owner.most_common(),
+        by_owner=_by_owner(runs_of, _uploads(session)),
         largest=[
             LargeRun(each, known[each].name, known[each].owner, sizes[each])
             for each in large[:LISTED]
@@ -90,6 +94,23 @@ def _run_sizes(folder: Path) -> dict[str, int]:
 
 def _runs() -> Select[UUID, str, str]:
     return select(Run.id, Run.name, User.name.label("owner")).join(User, User.id == Run.owner_id)
+
+
+def _uploads(session: Session) -> dict[str, int]:
+    """Bytes of each person's datasets; a content that two people sent is kept once."""
+    owned = select(User.name, func.sum(Dataset.bytes)).join(User, User.id == Dataset.owner_id)
+    rows = session.execute(owned.group_by(User.name))
+    return {row[0]: int(row[1]) for row in rows}
+
+
+def _by_owner(
+    runs_of: dict[str, int], uploads_of: dict[str, int]
+) -> Sequence[tuple[str, int, int]]:
+    """Who takes most comes first."""
+    people = [
+        (name, runs_of.get(name, 0), uploads_of.get(name, 0)) for name in runs_of | uploads_of
+    ]
+    return sorted(people, key=lambda each: (-each[1] - each[2], each[0]))
 
 
 def _model_bytes(session: Session) -> int:

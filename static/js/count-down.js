@@ -1,17 +1,8 @@
 // How far an expected stretch of time is away, kept true: "in 4 min to 9 min". The sentences stand
 // on an element around it.
-const language = document.documentElement.lang
-const EVERY_MS = 5000
-const unit = name => new Intl.NumberFormat(language, { style: "unit", unit: name, unitDisplay: "short", maximumFractionDigits: 0 })
-const units = { second: unit("second"), minute: unit("minute"), hour: unit("hour") }
+import { roughly } from "./format.js"
 
-// As the server says it: seconds by tens, then minutes, then hours.
-function roughly(seconds) {
-  if (seconds < 90) return units.second.format(Math.round(seconds / 10) * 10)
-  const minutes = Math.round(seconds / 60)
-  if (minutes < 90) return units.minute.format(minutes)
-  return `${units.hour.format(Math.floor(minutes / 60))} ${units.minute.format(minutes % 60)}`
-}
+const EVERY_MS = 5000
 
 class CountDown extends HTMLElement {
   static observedAttributes = ["data-from", "data-to"]

@@ -26,14 +26,21 @@ function bytes(value, digits) {
   return `${plain(value / 1024 ** power, digits)} ${BYTES[power]}`
 }
 
-const seconds = new Intl.NumberFormat(language, { style: "unit", unit: "second", unitDisplay: "short", maximumFractionDigits: 0 })
-const minutes = new Intl.NumberFormat(language, { style: "unit", unit: "minute", unitDisplay: "short" })
-const hours = new Intl.NumberFormat(language, { style: "unit", unit: "hour", unitDisplay: "short" })
-
-// A length of time in its two largest units.
+// A length of time in its two largest units, in the server's words (templates/base.html).
 export function duration(total) {
   const whole = Math.max(0, Math.round(total))
   const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60]
-  if (h) return `${hours.format(h)} ${minutes.format(m)}`
-  return m ? `${minutes.format(m)} ${seconds.format(s)}` : seconds.format(s)
+  const { hours, minutes, seconds } = document.documentElement.dataset
+  return filled(h ? hours : m ? minutes : seconds, { h, m, s })
 }
+
+// A length of time as people say it: seconds by tens, then minutes, then hours.
+export function roughly(seconds) {
+  const words = document.documentElement.dataset
+  if (seconds < 90) return filled(words.seconds, { s: Math.round(seconds / 10) * 10 })
+  const minutes = Math.round(seconds / 60)
+  if (minutes < 90) return filled(words.wholeMinutes, { minutes })
+  return duration(minutes * 60)
+}
+
+const filled = (words, values) => words.replace(/\{(\w+)\}/g, (_, name) => values[name])

@@ -13,6 +13,7 @@ import pytest
 from httpx2 import Response
 from starlette.testclient import TestClient
 
+from app import clock
 from app.api.estimates import Estimate
 from app.database import transaction
 from app.library.register import sync_bundled
@@ -305,6 +306,20 @@ def test_a_run_becomes_a_notebook(site: Site, script: TestClient) -> None:
 def bundled_inputs(site: Site) -> None:
     with transaction() as session:
         sync_bundled(session)
+
+
+@pytest.mark.usefixtures("bundled_inputs")
+def test_the_answer_says_what_the_dispatcher_made_of_the_run(
+    site: Site, script: TestClient
+) -> None:
+    waiting = script.post("/api/v1/runs", json={"lab": "lora", "seed": 1}).json()
+    assert (waiting["state"], waiting["queue"]["position"]) == ("queued", 1)
+    expected = "No device is active. The run starts when one is."
+    assert waiting["queue"]["reason"]["text"] == expected
+    with transaction() as session:
+        make_device(session, "cpu", heartbeat_at=clock.now())
+    placed = [script.post("/api/v1/runs", json={"lab": "lora", "seed": n}).json() for n in (2, 3)]
+    assert {each["state"] for each in placed} == {"assigned"}
 
 
 @pytest.mark.usefixtures("bundled_inputs")

@@ -6,7 +6,10 @@ from uuid import UUID
 import pytest
 from playwright.sync_api import Page, expect
 
+from app.assets import static_url
 from app.database import transaction
+from app.html import duration
+from app.i18n import LANGUAGES, use_language
 from app.metrics import store
 from app.models import RunState
 from app.runs import lifecycle
@@ -195,3 +198,17 @@ def test_points_and_results_arrive_without_a_reload(open_tab: OpenTab, site: Sit
     expect(page.get_by_role("heading", name="Trainable share by module")).to_be_visible()
     expect(page.get_by_role("link", name="Run again with changes")).to_be_visible()
     assert page.evaluate("window.stayed")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_page_and_server_say_lengths_of_time_alike(open_tab: OpenTab, language: str) -> None:
+    page = open_tab("sam")
+    page.locator("select[name=language]").select_option(language)
+    expect(page.locator("html")).to_have_attribute("lang", language)
+    lengths = [0, 45, 59.6, 60, 114, 3599, 3600, 9000]
+    say = "async ([path, lengths]) => lengths.map((await import(path)).duration)"
+    use_language(language)
+    told = [duration(max(10, round(each))) for each in lengths]
+    use_language("en")
+    found = page.evaluate(say, [static_url("js/format.js"), [max(10, each) for each in lengths]])
+    assert found == told

@@ -94,6 +94,11 @@ def test_the_panel_offers_ones_own_finished_run(site: Site, sam: TestClient) -> 
     page = sam.get(taken).text
     assert "Result of the same work" in page
     assert "measured on Two cores" in page
+    empty = re.findall(r'class="(?:charts|log)__empty[^>]*>(.*?)</p>', page)
+    assert len(empty) == 2
+    for panel in empty:
+        assert "Nothing was computed for this run." in panel
+        assert f'<a href="{place}">' in panel
 
 
 def test_a_waiting_run_takes_it_from_its_page(site: Site, sam: TestClient) -> None:

@@ -65,3 +65,12 @@ def test_rows_of_training_data_are_no_answers(session: Session) -> None:
         lifecycle.append_events(session, run.id, 1, [("samples", given)])
     page = compare_page(session, sam, [run.id for run in runs])
     assert [row.prompt for row in page.samples] == ["My printer burns"]
+
+
+def test_an_empty_answer_is_not_the_base_models(session: Session) -> None:
+    sam = make_user(session, role=Role.STUDENT)
+    runs = [make_shown_run(session, sam) for _ in range(2)]
+    silent = {**ANSWERS, "rows": [{**ANSWERS["rows"][0], "tuned": ""}]}
+    lifecycle.append_events(session, runs[1].id, 1, [("samples", silent)])
+    page = compare_page(session, sam, [run.id for run in runs])
+    assert [row.answers for row in page.samples] == [["FAC", ""]]

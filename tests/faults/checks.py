@@ -142,7 +142,7 @@ def chart_of(scene: Scene) -> dict[str, dict[int, float]]:
 
 
 def check_artifacts(scene: Scene) -> None:
-    """P8: whole and as it was announced, or not there."""
+    """P8: whole and as it was announced, or not there; and nothing half-made is left."""
     with reading() as session:
         artifacts = queries.artifacts(session, scene.run_id)
     for artifact in artifacts:
@@ -151,6 +151,7 @@ def check_artifacts(scene: Scene) -> None:
         assert is_whole(folder), f"{artifact.name} is not whole"
         assert manifest is not None
         assert manifest["sha256"] == artifact.sha256
+    assert not list(scene.run_dir.glob("*/.unfinished-*"))
 
 
 def check_nothing_is_left(scene: Scene) -> None:

@@ -19,14 +19,21 @@ RESULTS = pytest.StashKey[dict[Cell, Result]]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The whole matrix where `-m` speaks of faults or a test is named; else a part of it."""
+    """Everything where `-m` speaks of faults or a test is named; else a part of it."""
     config.stash[RESULTS] = {}
     if _whole_matrix(config) or any("::" in word for word in config.args):
         return
-    left_out = [item for item in items if (cell := _cell(item)) and cell not in EVERYDAY]
+    left_out = [item for item in items if not _is_everyday(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _is_everyday(item: pytest.Item) -> bool:
+    cell = _cell(item)
+    if cell is not None:
+        return cell in EVERYDAY
+    return all(mark.kwargs.get("everyday", True) for mark in item.iter_markers("faults"))
 
 
 def _whole_matrix(config: pytest.Config) -> bool:

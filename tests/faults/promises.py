@@ -8,6 +8,13 @@ MATRIX = "tests/faults/test_matrix.py::test_the_promises_hold"
 REAL = "tests/faults/test_real.py::test_a_real_training_goes_on"
 TORN = "tests/faults/test_torn.py::test_whatever_is_torn_the_newest_whole_one_is_resumed"
 
+UPGRADE = (
+    "the_release_before_goes_on_with_the_new_tables",
+    "what_it_queues_meanwhile_is_placed_by_its_estimate",
+    "words_that_it_does_not_know_are_few_and_known",
+    "a_run_in_the_middle_goes_on_after_the_upgrade",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Proof:
@@ -101,8 +108,14 @@ PROMISES = (
     ),
     Proof(
         "P12", "an upgrade takes over what runs",
-        each("test_migrations", "up_down_up_leaves_the_tables_of_the_models"),
-        "no worker of an older release is started against a newer database",
+        (
+            *each("faults/test_upgrade", *UPGRADE),
+            *each(
+                "test_migrations", "up_down_up_leaves_the_tables_of_the_models",
+                "each_migration_adds_and_takes_nothing_away",
+            ),
+        ),
+        "the release before is a recording: its statements and a run of its scripted trainer",
     ),
     Proof("F1", "trainer killed", (*rows("trainer killed"), REAL)),
     Proof("F2", "device worker killed", (*rows("device worker killed"), REAL)),
@@ -149,7 +162,15 @@ PROMISES = (
         ),
     ),
     Proof("F11", "fork bomb", each("workers/test_supervise", "too_many_threads_end_a_run")),
-    Proof("F12", "caches grow", (), "models are folders that an admin adds: there is no cache yet"),
+    Proof(
+        "F12", "caches and leftovers grow",
+        each(
+            "web/test_storage", "what_was_used_longest_ago_goes_first",
+            "who_reads_a_download_gets_all_of_it", "what_was_cut_off_goes_and_what_a_row_names_stays",
+            "the_page_names_who_takes_the_room", "the_page_warns_at_four_fifths",
+        ),
+        "nothing comes from a hub yet: models are folders that an admin adds",
+    ),
     Proof(
         "F13", "zombie writer",
         (
@@ -234,11 +255,31 @@ PROMISES = (
     ),
     Proof(
         "F30", "migration interrupted",
-        each("web/test_admin", "a_missing_migration_makes_the_site_not_ready"),
-        "migrations are not killed statement by statement",
+        (
+            *each(
+                "faults/test_interrupted",
+                "whoever_is_killed_at_any_statement_leaves_the_release_before",
+                "pages_say_that_the_site_is_being_upgraded",
+                "an_upgrade_keeps_what_was_there_before",
+                "without_room_for_a_copy_nothing_is_upgraded",
+                "a_machine_without_pg_dump_says_that_it_kept_no_copy",
+            ),
+            *each("web/test_admin", "a_missing_migration_makes_the_site_not_ready"),
+        ),
     ),
-    Proof("F31", "two web processes", (), "one process is started; nothing of a run lives in it (F22)"),
-    Proof("F32", "notices lost", (), "there are none: pages and workers read the database"),
+    Proof(
+        "F31", "four web processes",
+        each("faults/test_many_webs", "four_web_servers_are_one"),
+        "each counts wrong passwords and open streams by itself: the limits are those of a process",
+    ),
+    Proof(
+        "F32", "notices lost",
+        (
+            *each("faults/test_many_webs", "lost_bells_lose_nothing"),
+            *rows("Redis killed, and never back"),
+        ),
+        "pages need no notice: they read the database each 0.4 s, workers each 2 s",
+    ),
     Proof("F33", "backup and restore", each("test_entry", "a_backup_brings_everything_back")),
     Proof(
         "F34", "cancel races with the end",
@@ -253,13 +294,38 @@ PROMISES = (
         "F37", "quota race",
         each("runs/test_claims", "eight_who_want_the_last_place_in_a_queue_find_one"),
     ),
-    Proof("F38", "parent deleted", (), "runs cannot be deleted yet"),
+    Proof(
+        "F38", "parent deleted",
+        (
+            *each(
+                "runs/test_deletions", "a_dataset_stays_while_a_run_is_in_any_state",
+                "the_database_lets_nobody_take_what_a_run_uses",
+                "a_dataset_that_goes_while_a_run_is_sent",
+            ),
+            *each("runs/test_same_work", "the_other_run_is_untouched_when_the_copy_goes"),
+        ),
+        "runs, their artifacts and base models cannot be deleted on any page yet",
+    ),
     Proof(
         "F39", "dataset replaced",
         each("runs/test_submit", "a_dataset_that_changed_on_the_disk_is_refused"),
     ),
-    Proof("F40", "a step that must not run twice", (), "nothing is published anywhere yet"),
-    Proof("F41", "upgrade while runs go on", (), "see P12"),
+    Proof(
+        "F40", "a step that must not run twice",
+        (
+            *each(
+                "faults/test_repeated", "an_artifact_that_replaces_another_is_there_at_every_moment",
+                "an_artifact_is_announced_whenever_its_process_was_killed",
+            ),
+            *each(
+                "runs/test_same_work", "a_crash_before_the_commit_leaves_a_run_that_waits",
+                "a_crash_after_the_commit_is_settled",
+            ),
+            *each("web/test_storage", "what_was_cut_off_goes_and_what_a_row_names_stays"),
+        ),
+        "nothing is published outside of the site yet",
+    ),
+    Proof("F41", "upgrade while runs go on", each("faults/test_upgrade", *UPGRADE)),
     Proof(
         "F42", "a run that kills each attempt",
         (

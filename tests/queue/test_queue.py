@@ -78,6 +78,14 @@ def test_nobody_learns_of_others_more_than_that_they_wait(
         assert str(site.people[key.split()[0]].id) not in said
 
 
+def test_one_after_another_of_the_same_role_see_their_own_runs(site: Site) -> None:
+    runs = filled(site)
+    for who, other in (("sam", "tess"), ("tess", "sam"), ("sam", "tess")):
+        said = texts(site, who)
+        assert str(runs[who]) in said
+        assert str(runs[other]) not in said
+
+
 def test_a_stranger_without_runs_sees_a_line_without_words(site: Site) -> None:
     filled(site)
     site.add("nina")

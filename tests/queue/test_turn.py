@@ -1,9 +1,11 @@
 """The card of a waiting run and the terms of its turn: what is ahead, in words and in numbers."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,10 +13,11 @@ from app import clock
 from app.database import transaction
 from app.models import ClassSession, RunState
 from app.queue.spans import Span, roughly, stored
-from app.queue.turn import AROUND, near
+from app.queue.turn import AROUND, turn_page
 from app.queue.waiting import told_apart, waiting_card
 from app.runs.reasons import reason_of
-from app.runs.turns import Terms
+from app.runs.turns import terms
+from app.runs.world import read_world
 from tests.support.factories import NOON, make_classroom, make_device, make_run, make_user
 from tests.support.site import Site
 
@@ -59,21 +62,42 @@ def test_spans_are_rough() -> None:
     assert stored(None) is None
 
 
-def term(number: int) -> Terms:
-    return Terms(uuid4(), uuid4(), number, False, False, 0, 0.0, 1.0, 0.1, -0.1, NOON)
+@pytest.mark.parametrize("at", [1, 2, 9, 20])
+def test_the_head_and_the_neighbours_are_shown_with_the_terms_they_have_in_the_whole_line(
+    site: Site, at: int
+) -> None:
+    now, people = clock.now(), ["sam", "tess", "nina", "ada"]
+    site.add("nina")
+    with transaction() as session:
+        make_device(session, heartbeat_at=now)
+        live = {"device": "cpu", "state": RunState.RUNNING, "assigned_at": now, "attempt": 1}
+        make_run(session, site.people["tess"], **live)
+        runs = [
+            make_run(
+                session, site.people[people[place % 4]], position=place,
+                queued_at=now - timedelta(minutes=7 * place % 11),
+                boosted_at=now if place % 5 == 0 else None,
+            )
+            for place in range(1, 21)
+        ]  # fmt: skip
+        page = turn_page(session, site.people["ada"], runs[at - 1])
+        world = read_world(session, page.now)
+        whole = terms(world.waiting, world.places, world.usage, page.now, world.rules)
+    shown = [line.place for line in page.lines]
+    assert shown == sorted({1, *range(max(1, at - AROUND), min(20, at + AROUND) + 1)})
+    assert [line.is_this for line in page.lines] == [place == at for place in shown]
+    in_line = {each.run: replace(each, rank=0) for each in whole}
+    for line in page.lines:
+        assert replace(line.terms, rank=0) == in_line[line.terms.run]
 
 
-@given(total=st.integers(0, 40), at=st.integers(0, 40))
-def test_the_head_and_the_neighbours_are_shown_in_order(total: int, at: int) -> None:
-    line = [term(number) for number in range(1, total + 1)]
-    wanted = line[at].run if at < total else uuid4()
-    shown = [each.rank for each in near(line, wanted)]
-    assert shown == sorted(set(shown))
-    if at < total:
-        assert 1 in shown
-        assert set(shown) >= set(range(max(1, at + 1 - AROUND), min(total, at + 1 + AROUND) + 1))
-    else:
-        assert shown == []
+def test_a_run_that_has_no_place_yet_stands_at_the_end(site: Site) -> None:
+    _first, second = two_wait(site)
+    with transaction() as session:
+        late = make_run(session, site.people["sam"], name="late")
+        lines = turn_page(session, site.people["sam"], late).lines
+    assert [(line.place, line.is_this) for line in lines] == [(1, False), (2, False), (None, True)]
+    assert lines[1].terms.run == second
 
 
 def two_wait(site: Site) -> tuple[UUID, UUID]:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.i18n import sentence
 from app.runs.places import LabSession, Live, Place, Rules, Waiting
 from app.runs.scheduling import PATIENCE, Plan, choose, explain
 from tests.runs.queues import (
@@ -36,7 +37,7 @@ GOES_ON = LabSession(timedelta(minutes=5), NOON + timedelta(minutes=90))
 
 def told(plan: Plan, number: int, rules: Rules | None = None) -> str:
     reason = explain(plan, NOON, rules)[UUID(int=number)].reason
-    return str(reason["message"].format(**reason["values"]))
+    return sentence(reason["message"], reason["values"])
 
 
 def placed(plan: Plan) -> list[int]:
@@ -256,8 +257,8 @@ def test_a_limit_holds_one_person_back_and_nobody_behind() -> None:
     queue.append(run(3, BOB, classroom=MATHS))
     plan = choose(queue, [place(slots=4)], {}, NOON, rules)
     assert placed(plan) == [1, 3]
-    expected = "Your runs on devices: 1, the most at a time. The next starts when one ends."
-    assert told(plan, 2, rules) == expected
+    expected = "At most 1 of your runs may be on devices at a time, and as many are there"
+    assert told(plan, 2, rules).startswith(expected)
 
 
 def test_a_class_at_its_limit_learns_so() -> None:
@@ -265,8 +266,37 @@ def test_a_class_at_its_limit_learns_so() -> None:
     queue = [run(1, ADA, classroom=MATHS), run(2, BOB, classroom=MATHS), run(3, EVE)]
     plan = choose(queue, [place(slots=4)], {}, NOON, rules)
     assert sorted(placed(plan)) == [1, 3]
-    expected = "Runs of your class on devices: 1, the most at a time. It goes on when one ends."
-    assert told(plan, 2, rules) == expected
+    expected = "At most 1 of your class's runs may be on devices at a time, and as many are"
+    assert told(plan, 2, rules).startswith(expected)
+
+
+def test_a_run_behind_as_many_of_its_owner_as_may_run_learns_of_the_limit() -> None:
+    rules = Rules(running_per_person={None: 1})
+    queue = [run(1, ADA, waited=60), run(2, ADA), run(3, BOB)]
+    plan = choose(queue, [place("cuda:0", 1, 8, live(9))], {}, NOON, rules)
+    assert told(plan, 1, rules).startswith("Next in line")
+    assert told(plan, 2, rules).startswith("At most 1 of your runs")
+    assert told(plan, 3, rules) == "Ahead in line: 1."
+
+
+@law
+@given(queues(), sites(), usages, rules)
+def test_of_nobody_more_runs_than_may_run_wait_for_something_else(
+    waiting: list[Waiting], places: list[Place], usage: Usage, rules: Rules
+) -> None:
+    """Whoever is told to wait for anything but a limit would break none by starting."""
+    plan = choose(waiting, places, usage, NOON, rules)
+    told = explain(plan, NOON, rules)
+    able = [
+        run
+        for run in plan.left
+        if not told[run.run].reason["message"].startswith(("At most", "Needs", "No device"))
+    ]
+    live = [live for place in plan.places for live in place.runs]
+    people = Counter((each.owner, each.classroom) for each in [*live, *able])
+    for each in able:
+        most = rules.running_per_person.get(each.classroom)
+        assert most is None or people[each.owner, each.classroom] <= most
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.runs.places import LabSession, Place, Rules, Waiting
-from app.runs.turns import AGE_WEIGHT, Line, terms
+from app.runs.turns import AGE_WEIGHT, Line, Numbered, terms
 from tests.runs.queues import (
     ADA,
     BOB,
@@ -80,7 +80,10 @@ def test_passing_by_the_unwanted_leaves_the_order_of_the_rest(
     def is_small(run: Waiting) -> bool:
         return run.memory_bytes <= gib << 30
 
-    assert [found for _, found in line.keyed(is_small)] == [r for r in line if is_small(r)]
+    def sieve(numbered: Numbered) -> Numbered:
+        return ((turn, run) for turn, run in numbered if is_small(run))
+
+    assert list(line.keyed(sieve)) == [(key, r) for key, r in line.keyed() if is_small(r)]
 
 
 def test_a_lab_session_comes_before_a_boost_and_a_boost_before_all_others() -> None:

@@ -142,7 +142,7 @@ def test_counts_are_for_this_machine_and_admins(site: Site) -> None:
 
 def test_a_missing_migration_makes_the_site_not_ready(site: Site) -> None:
     with transaction() as session:
-        session.connection().exec_driver_sql("UPDATE alembic_version SET version_num = '0000'")
+        session.connection().exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
     answer = site.client().get("/readyz")
     assert answer.status_code == 503
     assert "bunsen db upgrade" in answer.json()["database"]

@@ -7,6 +7,7 @@ from app.metrics import store
 from app.metrics.store import MetricRow
 from app.models import RunState
 from labs.contract import Cause
+from tests.support.factories import make_run
 from tests.support.factories_web import make_shown_run
 from tests.support.site import Site, two_classes
 
@@ -87,15 +88,47 @@ def test_a_training_that_made_it_worse_says_so_with_what_to_press(site: Site) ->
     assert "Worse than the untouched model" in page
     assert "Validation loss: 9.5 at step 60; 2.9 before training." in page
     assert f'action="/runs/{run}/resubmission"' in page
-    told = site.script("sam").get(f"/api/v1/runs/{run}").json()["worse_than_untouched"]
+    told = site.script("sam").get(f"/api/v1/runs/{run}").json()["untouched_model"]
+    assert told["verdict"] == "worse"
     (metric,) = told["metrics"]
     assert (metric["key"], metric["final"], metric["step"]) == ("eval/loss", 9.5, 60)
     assert told["next"][0]["body"] == {"variant": "rate_3"}
-    assert "worse than the untouched model" in sam.get(f"/compare?runs={run}").text
+    assert "Worse than the untouched model" in sam.get(f"/compare?runs={run}").text
 
 
 def test_a_training_that_helped_says_nothing_of_it(site: Site) -> None:
     with transaction() as session:
         run = make_shown_run(session, site.people["sam"]).id
-    assert "worse-title" not in site.client("sam").get(f"/runs/{run}").text
-    assert site.script("sam").get(f"/api/v1/runs/{run}").json()["worse_than_untouched"] is None
+    assert "untouched-title" not in site.client("sam").get(f"/runs/{run}").text
+    assert site.script("sam").get(f"/api/v1/runs/{run}").json()["untouched_model"] is None
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (RunState.QUEUED, ("to come", "Nothing has been written yet.", "Curves appear here")),
+        (
+            RunState.CANCELLED,
+            ("not reached", "Nothing was written.", "Too little was measured for a curve."),
+        ),
+    ],
+)
+def test_empty_panels_promise_nothing_once_a_run_is_over(
+    site: Site, state: RunState, words: tuple[str, ...]
+) -> None:
+    with transaction() as session:
+        run = make_run(session, site.people["sam"], state=state).id
+    page = site.client("sam").get(f"/runs/{run}").text
+    for each in words:
+        assert each in page
+
+
+def test_a_run_that_was_interrupted_says_how_far_it_is_and_urges_nothing(site: Site) -> None:
+    with transaction() as session:
+        values = {"cause": Cause.DRAINED.value, "device": None, "finished_at": None}
+        run = make_shown_run(session, site.people["sam"], RunState.QUEUED, **values).id
+    page = site.client("sam").get(f"/runs/{run}").text
+    assert "50 % so far" in page
+    ending = page.partition('id="ending-title"')[2].partition("</section>")[0]
+    assert "Change parameters" in ending
+    assert "button--primary" not in ending

@@ -1,6 +1,7 @@
 """Datasets through the browser's form."""
 
 import json
+import os
 
 import pytest
 from httpx2 import Response
@@ -9,6 +10,7 @@ from app.database import transaction
 from app.datasets.upload import dataset_name
 from app.models import Dataset
 from app.settings import get_settings
+from app.storage.tidy import tidy
 from tests.support.factories import make_run
 from tests.support.site import Site
 
@@ -83,6 +85,8 @@ def test_only_the_owner_deletes_and_only_what_no_run_uses(site: Site) -> None:
     with transaction() as session:
         session.delete(session.merge(run))
     assert sam.post(f"{url}/deletion").status_code == 303
+    os.utime(next(get_settings().datasets_dir.rglob("*.jsonl")), (0, 0))
+    assert tidy() == 1
     assert stored() == []
 
 
