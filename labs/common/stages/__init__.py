@@ -1,8 +1,10 @@
 """The stages that all tuning labs share; each takes the lab's `Tuning` and the run."""
 
+from labs.common.stages.fold import fold
 from labs.common.stages.inference import inference
 from labs.common.stages.merge import merge
 from labs.common.stages.setup import setup
+from labs.common.stages.switch import switch
 from labs.common.stages.train import train
 
-__all__ = ["inference", "merge", "setup", "train"]
+__all__ = ["fold", "inference", "merge", "setup", "switch", "train"]
