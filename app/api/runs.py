@@ -58,17 +58,16 @@ def start_run(
         actor,
         Submission(**_fields(body), idempotency_key=idempotency_key),
     )
-    same = {
-        "same_work": offer_json(run, same_work.offer_for(session, run)),
-        "same_as": same_as_json(session, actor, run),
-    }
+    offer, same_as = same_work.offer_for(session, run), same_as_json(session, actor, run)
     run = settled(session, run)
+    waits = run.state is RunState.QUEUED
     started = {
         "id": run.id,
         "state": run.state,
         "attempt": run.attempt,
         "queue": queue_json(run),
-        **same,
+        "same_work": offer_json(run if waits else None, offer),
+        "same_as": same_as,
         "links": run_links(run),
     }
     return Json(started, 201, {"Location": run_links(run)["self"]})

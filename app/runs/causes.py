@@ -32,6 +32,11 @@ class Explanation:
     steps: Sequence[Step] = (Step.AGAIN, Step.CHANGE)
 
 
+# In place of the usual words of `CANCELLED`, for a run that never was on a device.
+NEVER_STARTED = Explanation(
+    N_("The run was cancelled before it had started."),
+    N_("Nothing was computed, and it counts for nothing."),
+)
 CAUSES: Mapping[Cause, Explanation] = {
     Cause.OUT_OF_MEMORY: Explanation(
         N_("The device ran out of memory."),

@@ -10,7 +10,7 @@ from app.i18n import N_, gettext, sentence, told
 from app.metrics.store import LatestValue
 from app.models import Artifact, Attempt, Run, RunState, User
 from app.runs.attempts import BLAMELESS, failed_alike
-from app.runs.causes import CAUSES, Explanation
+from app.runs.causes import CAUSES, NEVER_STARTED, Explanation
 from app.runs.kept import Kept, kept_of
 from app.runs.lifecycle import SAME_CAUSE_LIMIT
 from app.runs.next_steps import Case, Next, next_steps
@@ -103,7 +103,8 @@ def ending_of(
     if run.state is RunState.RUNNING or run.cause not in set(Cause):
         return None
     cause = Cause(run.cause)
-    explanation = CAUSES[cause]
+    never_started = cause is Cause.CANCELLED and not attempts
+    explanation = NEVER_STARTED if never_started else CAUSES[cause]
     return Ending(
         cause=cause,
         explanation=explanation,

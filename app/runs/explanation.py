@@ -158,7 +158,7 @@ class _Sentences:
         if self._before[run.owner]:
             return reason_of(
                 N_(
-                    "Everybody's first run goes before anybody's second, and you have another. Ahead in line: {ahead}."
+                    "Everybody's first run goes before anybody's second, and this is not the first of its owner. Ahead in line: {ahead}."
                 ),
                 ahead=ahead,
             )

@@ -12,11 +12,12 @@ from sqlalchemy.orm import Session
 
 from app import clock
 from app.database import after_commit, commit, reading
-from app.errors import FieldError, InvalidInput
+from app.errors import Conflict, FieldError, InvalidInput
 from app.i18n import N_, gettext
-from app.models import Dataset, Run, User, new_id
+from app.models import Dataset, LanguageModel, Run, User, new_id
 from app.runs import lifecycle, preflight, queries, quota, same_work, taking
 from app.runs.dispatch import fill_devices
+from app.runs.fields import read_params
 from app.runs.reasons import reason_of
 from app.runs.same_work import Offer
 from labs import registry
@@ -62,11 +63,12 @@ def submit(session: Session, actor: User, submission: Submission) -> Run:
 
     Raises:
         InvalidInput: With every field that does not hold.
+        Conflict: If the key has made another run.
         TooMany: If the person, or their class, has as much as they may have.
         Unavailable: If the disk is nearly full.
     """
     classroom = quota.take_turn(session, actor)
-    if known := _earlier(session, actor, submission.idempotency_key):
+    if known := _earlier(session, actor, submission):
         return known
     checked = preflight.check(session, actor, submission)
     _hold_dataset(session, checked.dataset)
@@ -118,10 +120,36 @@ def _wanted_offer(
     return same_work.find(session, actor, mark, submission.seed, checked.dataset)
 
 
-def _earlier(session: Session, actor: User, key: str | None) -> Run | None:
+def _earlier(session: Session, actor: User, submission: Submission) -> Run | None:
+    """The run that this key has made already."""
+    key = submission.idempotency_key
     if key is None:
         return None
-    return session.scalar(select(Run).where(Run.owner_id == actor.id, Run.idempotency_key == key))
+    known = session.scalar(select(Run).where(Run.owner_id == actor.id, Run.idempotency_key == key))
+    if known is not None and not _asks_for(session, submission, known):
+        raise Conflict(
+            N_(
+                "This key was already used for another run, “{name}”. Nothing was started: send a new key with a new run."
+            ),
+            name=known.name,
+        )
+    return known
+
+
+def _asks_for(session: Session, submission: Submission, run: Run) -> bool:
+    """Whether the run is what is asked for: sent twice, it is the same run; changed, it is not."""
+    if submission.lab != run.lab or submission.seed not in (None, run.seed):
+        return False
+    lab = registry.get(run.lab)
+    params, _ = read_params(lab.params, submission.params)
+    base_model = session.get_one(LanguageModel, run.base_model_id)
+    dataset = session.get_one(Dataset, run.dataset_id)
+    return (
+        params is not None
+        and params.model_dump(mode="json") == run.params
+        and (submission.base_model or lab.default_model) in (base_model.name, str(base_model.id))
+        and (submission.dataset or lab.default_dataset) in (dataset.name, str(dataset.id))
+    )
 
 
 def _new_run(

@@ -36,6 +36,8 @@ def take_offer(session: Session, actor: User, run_id: UUID) -> Run:
     session.refresh(run)
     if run.same_as_id is not None:
         return run
+    if run.state is not RunState.QUEUED:
+        raise Conflict(N_("This run does not wait any more."))
     offer = same_work.offer_for(session, run)
     if offer is None:
         raise Conflict(N_("There is no finished result for this run to take over any more."))

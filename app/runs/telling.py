@@ -129,13 +129,18 @@ def _row(run: UUID, explained: Explanation, now: datetime) -> Json:
 def _range(expected: tuple[datetime, datetime] | None, now: datetime) -> Json | None:
     if expected is None:
         return None
-    return {"earliest": _rounded(expected[0], now), "latest": _rounded(expected[1], now)}
+    return {"earliest": rounded(expected[0], now), "latest": rounded(expected[1], now)}
 
 
-def _rounded(moment: datetime, now: datetime) -> str:
-    away = (moment - now).total_seconds()
-    step = next((step for most, step in PRECISION_SECONDS if away < most), ROUGHEST_SECONDS)
-    return _written(round(moment.timestamp() / step) * step)
+def rounded(moment: datetime, now: datetime) -> str:
+    """The nearest step; never before what anything nearer is told, or the line would look mixed up."""
+    stamp, base = moment.timestamp(), now.timestamp()
+    told = 0
+    for most, step in PRECISION_SECONDS:
+        told = max(told, round(min(stamp, base + most) / step) * step)
+        if stamp < base + most:
+            return _written(told)
+    return _written(max(told, round(stamp / ROUGHEST_SECONDS) * ROUGHEST_SECONDS))
 
 
 @lru_cache

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select, update
 from starlette.testclient import TestClient
 
+from app import clock
 from app.database import reading, transaction
 from app.library.register import sync_bundled
 from app.models import Classroom, Device, Enrollment, Role, Run
@@ -82,6 +83,17 @@ def test_a_waiting_run_takes_the_result_by_its_link(classmates: Site, done: str)
         taken = script.post(link)
         assert (taken.status_code, taken.json()["state"]) == (200, "succeeded")
     assert classmates.script("amy").post(link).status_code == 404
+
+
+def test_a_run_that_starts_at_once_has_no_link_to_take_anything(
+    classmates: Site, done: str
+) -> None:
+    with transaction() as session:
+        session.execute(update(Device).values(ready=True, heartbeat_at=clock.now()))
+    started = start(classmates.script("sam"))
+    assert started["state"] == "assigned"
+    assert started["same_work"]["seed"] == WORK["seed"]
+    assert "links" not in started["same_work"]
 
 
 def test_nothing_to_take_is_409(classmates: Site) -> None:

@@ -9,7 +9,7 @@ from app.metrics.store import latest
 from app.models import Role, Run, RunState, User
 from app.runs import queries
 from app.runs.attempts import BLAMELESS
-from app.runs.causes import CAUSES, Step
+from app.runs.causes import CAUSES, NEVER_STARTED, Step
 from app.runs.coach import asked_bytes, coach_of
 from app.runs.ending import Ending, ending_of
 from app.runs.lifecycle import SAME_CAUSE_LIMIT
@@ -104,6 +104,17 @@ def test_an_interrupted_run_says_how_often_it_is_tried(library: Library) -> None
     assert f"1 of at most {SAME_CAUSE_LIMIT}" in found.words()
     blameless = ending(library, ended(library, Cause.PREEMPTED, RunState.QUEUED)).retry
     assert (blameless.by_itself, blameless.limit) == (True, None)
+
+
+def test_a_run_cancelled_while_it_waited_is_not_said_to_have_kept_anything(
+    library: Library,
+) -> None:
+    run = library.submit()
+    run.state, run.cause, run.finished_at = RunState.CANCELLED, Cause.CANCELLED, clock.now()
+    found = ending(library, queries.get_run(library.session, library.student, run.id))
+    assert found.explanation is NEVER_STARTED
+    assert not found.kept.words()
+    assert ending(library, ended(library, Cause.CANCELLED)).explanation is CAUSES[Cause.CANCELLED]
 
 
 def test_a_run_that_waits_for_the_disk_goes_on_by_itself(library: Library) -> None:

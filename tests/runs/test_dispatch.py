@@ -10,6 +10,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from sqlalchemy import event, select, update
 from sqlalchemy.orm import Session
 
@@ -294,6 +296,15 @@ def test_those_far_back_are_told_now_and_then_and_the_head_of_the_line_at_once(
     dispatch.fill_devices()
     session.expire_all()
     assert [run.position for run in runs[1:]] == [1, 2, 3, 4]
+
+
+@given(st.lists(st.floats(0, 20_000), min_size=2), st.floats(0, 3600))
+@example([590.0, 601.0], 100.0)
+@example([7190.0, 7201.0], 1000.0)
+def test_who_starts_later_is_told_no_earlier_time(away: list[float], past: float) -> None:
+    now = NOON + timedelta(seconds=past)
+    told = [telling.rounded(now + timedelta(seconds=each), now) for each in sorted(away)]
+    assert told == sorted(told)
 
 
 @pytest.fixture

@@ -325,7 +325,7 @@ def test_a_second_run_learns_that_first_ones_go_before_it() -> None:
     plan = choose([run(1), run(2), run(3, BOB)], [place(slots=1)], {BOB: 1.0}, NOON)
     assert placed(plan) == [1]
     assert told(plan, 3) == "Next in line: waits for cuda:0 to finish one of its 1 runs."
-    expected = "Everybody's first run goes before anybody's second, and you have another. Ahead in line: 1."
+    expected = "Everybody's first run goes before anybody's second, and this is not the first of its owner. Ahead in line: 1."
     assert told(plan, 2) == expected
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.database import commit
-from app.errors import InvalidInput, TooMany, Unavailable
+from app.errors import Conflict, InvalidInput, TooMany, Unavailable
 from app.models import Run, RunState, User
 from app.runs import queries
 from app.runs.submit import look, submit
@@ -51,6 +51,19 @@ def test_the_same_key_gives_the_same_run(library: Library) -> None:
     first = library.submit(idempotency_key="form-1")
     assert library.submit(idempotency_key="form-1").id == first.id
     assert library.submit(idempotency_key="form-2").id != first.id
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"seed": 7}, {"params": {"steps": 25}}, {"base_model": "other"}, {"dataset": "other"}],
+)
+def test_a_key_that_made_another_run_is_refused(
+    library: Library, changed: dict[str, object]
+) -> None:
+    first = library.submit(idempotency_key="form-1", seed=1)
+    with pytest.raises(Conflict, match="already used for another run"):
+        library.submit(**{"seed": 1, **changed}, idempotency_key="form-1")
+    assert library.submit(idempotency_key="form-1", seed=1).id == first.id
 
 
 def test_keys_of_two_people_are_apart(library: Library) -> None:
