@@ -65,6 +65,8 @@ class ModelFacts:
     has_chat_template: bool
     quantization: str
     matrices: Mapping[str, Matrix]
+    # The parts of a layer by their own names: {"self_attn", "mlp", "input_layernorm", …}.
+    sublayers: frozenset[str]
 
 
 def read_facts(folder: Path) -> ModelFacts:
@@ -226,6 +228,7 @@ def _facts(folder: Path, config: Json, tensors: Mapping[str, _Tensor]) -> ModelF
         has_chat_template=_has_chat_template(folder),
         quantization=str(quantization.get("quant_method", "")),
         matrices=_matrices(tensors),
+        sublayers=frozenset(_sublayers(tensors)),
     )
 
 
@@ -273,6 +276,15 @@ def _matrices(tensors: Mapping[str, _Tensor]) -> dict[str, Matrix]:
         outputs, inputs = tensor.shape
         found[parts[-2]] = Matrix((known.count if known else 0) + 1, outputs, inputs)
     return found
+
+
+def _sublayers(tensors: Mapping[str, _Tensor]) -> Iterator[str]:
+    """`model.layers.0.self_attn.q_proj.weight` lies in `self_attn`."""
+    for name in tensors:
+        steps = name.split(".")
+        layer = next((i for i, step in enumerate(steps) if step.isdigit()), None)
+        if layer is not None and layer + 1 < len(steps):
+            yield steps[layer + 1]
 
 
 def _has_chat_template(folder: Path) -> bool:
