@@ -13,6 +13,7 @@ from typing import Any
 
 from app import broker
 from app.runs.dispatch import fill_devices
+from app.runs.repricing import reprice
 from app.settings import get_settings
 from app.storage.tidy import tidy
 from workers import canaries, chores, leases, pressure
@@ -51,6 +52,7 @@ def all_chores() -> list[Chore]:
     return [
         Chore(sweeper.sweep),
         Chore(chores.take_over_estimates, every=10.0),
+        Chore(reprice, every=10.0),
         Chore(fill_devices),
         Chore(chores.ring_again, every=2.0),
         Chore(canaries.send_all, every=canaries.EVERY_SECONDS),

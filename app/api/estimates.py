@@ -1,7 +1,6 @@
 """What a run would need, before it is queued: memory by part, time, where it fits, what needs less."""
 
 from typing import Any
-from uuid import UUID
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,8 +8,9 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from app import i18n
-from app.api.reply import Body, Json, told
+from app.api.reply import Json, told
 from app.api.same_work import offer_json
+from app.api.work import Work
 from app.errors import FieldError, InvalidInput
 from app.i18n import N_
 from app.models import User
@@ -22,16 +22,9 @@ router = APIRouter()
 Shape = dict[str, Any]
 
 
-class Wanted(Body):
+class Wanted(Work):
     """What a run would be made of; with `device`, only that device is judged."""
 
-    lab: str
-    params: dict[str, Any] = Field(default_factory=dict)
-    stages: list[str] | None = None
-    base_model: str | None = None
-    dataset: str | None = None
-    seed: int | None = None
-    parent_run: UUID | None = None
     device: str | None = None
 
 

@@ -5,15 +5,15 @@ from uuid import UUID
 
 import numpy as np
 from fastapi import APIRouter, Header, Query
-from pydantic import Field
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from app.api.outcomes import outcome_json
-from app.api.reply import Body, Json
+from app.api.reply import Json
 from app.api.same_work import offer_json, same_as_json
 from app.api.series import numbers
 from app.api.shapes import queue_json, run_json, run_line, run_links
+from app.api.work import Work
 from app.database import after_commit
 from app.errors import FieldError, InvalidInput
 from app.i18n import N_
@@ -32,16 +32,9 @@ LARGEST_STEP = 2**62
 MOST_POINTS = 100_000
 
 
-class NewRun(Body):
+class NewRun(Work):
     """What a run is made of; what is left out is the lab's own."""
 
-    lab: str
-    params: dict[str, Any] = Field(default_factory=dict)
-    stages: list[str] | None = None
-    base_model: str | None = None
-    dataset: str | None = None
-    seed: int | None = None
-    parent_run: UUID | None = None
     name: str = ""
     reuse: bool = False
 

@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from statistics import median
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Row, Select, func, select
 from sqlalchemy.orm import Session
 
 from app.devices.queries import list_devices
@@ -96,15 +97,15 @@ class Pricing:
     @cached_property
     def experience(self) -> Experience:
         """The latest runs of this lab on this base model."""
-        memory, seconds = [], []
-        runs = self.session.execute(_succeeded(self.lab, self.model)).all()
-        for peak, started_at, finished_at, stored in runs:
-            if peak and stored.get("predicted_bytes") and self._is_comparable(stored):
-                memory.append(peak / stored["predicted_bytes"])
-            if started_at and finished_at and stored.get("predicted_seconds"):
-                middle = sum(stored["predicted_seconds"]) / 2
-                seconds.append((finished_at - started_at).total_seconds() / middle)
-        return Experience(len(runs), _factor(memory), _factor(seconds))
+        runs = self.session.execute(_succeeded(self.lab.slug, self.model.id)).all()
+        memory = [
+            run.peak_memory_bytes / run.estimate["predicted_bytes"]
+            for run in runs
+            if run.peak_memory_bytes
+            and run.estimate.get("predicted_bytes")
+            and self._is_comparable(run.estimate)
+        ]
+        return Experience(len(runs), _factor(memory), _time_factor(runs))
 
     @cached_property
     def _failures(self) -> Sequence[tuple[Json, int]]:
@@ -122,6 +123,23 @@ class Pricing:
 
     def _is_comparable(self, stored: Json) -> bool:
         return stored.get("formula") == FORMULA and stored.get("device_kind") == self.kind
+
+
+def time_factor(session: Session, lab: str, model: UUID) -> float:
+    """How much longer than predicted the latest runs of a lab on a base model took."""
+    return _time_factor(session.execute(_succeeded(lab, model)).all())
+
+
+def _time_factor(runs: Sequence[Row[Any]]) -> float:
+    return _factor(
+        [
+            (run.finished_at - run.started_at).total_seconds() / (sum(predicted) / 2)
+            for run in runs
+            if run.started_at
+            and run.finished_at
+            and (predicted := run.estimate.get("predicted_seconds"))
+        ]
+    )
 
 
 def estimate(
@@ -171,13 +189,13 @@ def free_bytes(session: Session, devices: Sequence[Device]) -> dict[str, int]:
     return {each.name: max(0, each.memory_bytes - taken.get(each.name, 0)) for each in devices}
 
 
-def _succeeded(lab: Lab, model: LanguageModel) -> Select[Any]:
+def _succeeded(lab: str, model: UUID) -> Select[Any]:
     columns = (Run.peak_memory_bytes, Run.started_at, Run.finished_at, Run.estimate)
     return (
         select(*columns)
         .where(
-            Run.lab == lab.slug,
-            Run.base_model_id == model.id,
+            Run.lab == lab,
+            Run.base_model_id == model,
             Run.state == RunState.SUCCEEDED,
             Run.attempt == 1,
             # Taken over from another run: nothing was measured here.

@@ -61,7 +61,7 @@ def storage_page(session: Session) -> StoragePage:
         kinds={
             "runs": sum(sizes.values()),
             "datasets": folder_bytes(settings.datasets_dir),
-            "downloads": sum(path.stat().st_size for path in packed()),
+            "downloads": sum(map(_bytes, packed())),
             "models": _model_bytes(session),
             "database": _database_bytes(settings.home),
         },
@@ -75,15 +75,17 @@ def storage_page(session: Session) -> StoragePage:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes of the files below a folder; one that vanishes meanwhile counts nothing."""
-    total = 0
-    for place, _folders, files in os.walk(folder):
-        for name in files:
-            try:
-                total += (Path(place) / name).lstat().st_size
-            except FileNotFoundError:
-                continue
-    return total
+    """Bytes of the files below a folder."""
+    walk = os.walk(folder)
+    return sum(_bytes(Path(place) / name) for place, _folders, files in walk for name in files)
+
+
+def _bytes(file: Path) -> int:
+    """A file that vanishes while it is looked for counts nothing."""
+    try:
+        return file.lstat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _run_sizes(folder: Path) -> dict[str, int]:
@@ -118,4 +120,4 @@ def _model_bytes(session: Session) -> int:
 
 
 def _database_bytes(home: Path) -> int:
-    return sum(path.stat().st_size for path in home.glob("bunsen.db*"))
+    return sum(map(_bytes, home.glob("bunsen.db*")))

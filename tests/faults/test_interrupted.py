@@ -21,6 +21,7 @@ from app.errors import Unavailable
 from app.models import User
 from app.settings import get_settings
 from tests.faults.previous.release import Release
+from tests.support.killed import count_in_a_child
 from tests.support.postgres import Postgres
 from tests.support.site import Site
 
@@ -79,19 +80,8 @@ def test_whoever_is_killed_at_any_statement_leaves_the_release_before(source: So
 
 def migrate_in_a_child(url: str, last: int) -> int:
     """Migrate in a process that kills itself after a statement; returns how many there were."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os._exit(_migrate(url, last, writing))
-    os.close(writing)
-    with os.fdopen(reading) as told:
-        statements = len(told.read())
-    _pid, status = os.waitpid(pid, 0)
-    if last:
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        assert statements == last
-    else:
-        assert status == 0
+    statements = count_in_a_child(lambda told: _migrate(url, last, told), last)
+    assert last in (0, statements)
     return statements
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from labs.events import read_events
 from labs.published import is_whole, publishing, read_manifest, sweep
 from tests.labs.runs import make_context, make_spec
+from tests.support.killed import count_in_a_child
 
 # What a process tells its audit hooks of before it is done to the disk.
 ON_THE_DISK = ("open", "os.rename", "os.rmdir", "os.remove", "os.mkdir", "shutil.rmtree")
@@ -23,16 +24,7 @@ def in_a_child(deed: Callable[[], object], last: int) -> int:
 
     Returns how many it came to.
     """
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os._exit(_do(deed, last, writing))
-    os.close(writing)
-    with os.fdopen(reading) as told:
-        count = len(told.read())
-    _pid, status = os.waitpid(pid, 0)
-    assert status == (signal.SIGKILL if last else 0)
-    return count
+    return count_in_a_child(lambda told: _do(deed, last, told), last)
 
 
 def _do(deed: Callable[[], object], last: int, told: int) -> int:

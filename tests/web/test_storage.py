@@ -15,6 +15,7 @@ from app.api.archive import zipped
 from app.database import transaction
 from app.settings import get_settings
 from app.storage import tidy as storage
+from app.storage import views
 from app.storage.tidy import IN_USE_SECONDS, KEPT_SECONDS, LEFT_SECONDS, packed, tidy
 from labs.published import publishing
 from tests.support.factories import make_dataset, make_run
@@ -125,3 +126,12 @@ def test_the_page_warns_at_four_fifths(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: disk)
     page = site.client("ada").get("/admin/storage").text
     assert ("more than four fifths full" in page) is warns
+
+
+def test_a_download_that_vanishes_while_the_page_is_made_breaks_nothing(
+    site: Site, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "packed", lambda: [home / "gone.zip"])
+    page = site.client("ada").get("/admin/storage")
+    assert page.status_code == 200
+    assert '<span class="tile__name">Packed downloads</span>' in page.text
