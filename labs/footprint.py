@@ -34,7 +34,7 @@ FRAGMENTS = {"cpu": 0.7, "cuda": 0.0}
 LARGEST_FLOAT32 = 1_500_000_000
 # How many of the tokens are answers, when prompts are masked and nothing is known of the rows.
 ANSWERS = 0.25
-# labs/peft/lora/model.py: logits in float32 of some positions, before and after merging.
+# labs/common/agreement.py: logits in float32 of some positions, before and after merging.
 COMPARED_LOGITS = 2 * 8 * 32
 
 

@@ -57,13 +57,16 @@ class ModelFacts:
     vocab_size: int
     max_positions: int
     tied: bool
-    biases: frozenset[str]
+    # Numbers in the bias vectors of each module, over all layers: {"self_attn.q_proj": 1024}.
+    biases: Mapping[str, int]
     parameters: int
     bytes: int
     dtype: str
     has_chat_template: bool
     quantization: str
     matrices: Mapping[str, Matrix]
+    # The parts of a layer by their own names: {"self_attn", "mlp", "input_layernorm", …}.
+    sublayers: frozenset[str]
 
 
 def read_facts(folder: Path) -> ModelFacts:
@@ -218,13 +221,14 @@ def _facts(folder: Path, config: Json, tensors: Mapping[str, _Tensor]) -> ModelF
         vocab_size=whole("vocab_size"),
         max_positions=whole("max_position_embeddings", "n_positions", "n_ctx", default=2048),
         tied=bool(config.get("tie_word_embeddings", "lm_head.weight" not in tensors)),
-        biases=frozenset(_owner(name) for name in tensors if name.endswith(".bias")),
+        biases=_biases(tensors),
         parameters=sum(tensor.size for tensor in tensors.values()),
         bytes=sum(tensor.bytes for tensor in tensors.values()),
         dtype=DTYPE_NAMES.get(stored, stored.lower()),
         has_chat_template=_has_chat_template(folder),
         quantization=str(quantization.get("quant_method", "")),
         matrices=_matrices(tensors),
+        sublayers=frozenset(_sublayers(tensors)),
     )
 
 
@@ -249,9 +253,16 @@ class _Numbers:
         return default
 
 
-def _owner(tensor_name: str) -> str:
-    """`model.layers.0.self_attn.q_proj.bias` belongs to `q_proj`."""
-    return tensor_name.split(".")[-2] if "." in tensor_name else tensor_name
+def _biases(tensors: Mapping[str, _Tensor]) -> dict[str, int]:
+    """`model.layers.0.self_attn.q_proj.bias` counts for `self_attn.q_proj`."""
+    found = Counter[str]()
+    for name, tensor in tensors.items():
+        path, _, last = name.rpartition(".")
+        if last == "bias":
+            steps = path.split(".")
+            layer = next((i for i, step in enumerate(steps) if step.isdigit()), -1)
+            found[".".join(steps[layer + 1 :])] += tensor.size
+    return dict(found)
 
 
 def _matrices(tensors: Mapping[str, _Tensor]) -> dict[str, Matrix]:
@@ -265,6 +276,15 @@ def _matrices(tensors: Mapping[str, _Tensor]) -> dict[str, Matrix]:
         outputs, inputs = tensor.shape
         found[parts[-2]] = Matrix((known.count if known else 0) + 1, outputs, inputs)
     return found
+
+
+def _sublayers(tensors: Mapping[str, _Tensor]) -> Iterator[str]:
+    """`model.layers.0.self_attn.q_proj.weight` lies in `self_attn`."""
+    for name in tensors:
+        steps = name.split(".")
+        layer = next((i for i, step in enumerate(steps) if step.isdigit()), None)
+        if layer is not None and layer + 1 < len(steps):
+            yield steps[layer + 1]
 
 
 def _has_chat_template(folder: Path) -> bool:

@@ -122,4 +122,4 @@ def _facts_or_error(folder: str, errors: list[FieldError]) -> ModelFacts | None:
 
 def facts_json(facts: ModelFacts) -> dict[str, Any]:
     """Facts as they are stored: sets as sorted lists."""
-    return {**asdict(facts), "biases": sorted(facts.biases)}
+    return {**asdict(facts), "sublayers": sorted(facts.sublayers)}

@@ -20,13 +20,21 @@ def answer_loss(model: nn.Module, batch: Batch) -> Tensor:
     Returns:
         A float32 scalar in nats.
     """
-    logits = model(
-        input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
-    ).logits
+    logits = text_logits(
+        model(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
+        ).logits,
+        batch["input_ids"],
+    )
     targets = batch["labels"][:, 1:]
     kept = targets != IGNORED
     # Select before converting: (targets, V) in float32 instead of (B, T, V).
     return F.cross_entropy(logits[:, :-1][kept].float(), targets[kept], reduction="sum")
+
+
+def text_logits(logits: Tensor, ids: Tensor) -> Tensor:
+    """The logits of the tokens of a text, (B, T, V): a soft prompt before it has some of its own."""
+    return logits[:, -ids.shape[1] :]
 
 
 def count_targets(batch: Batch) -> int:

@@ -18,6 +18,8 @@ TRAINING_METRICS = (
     Metric("model/trainable_fraction", "Trainable share", "fraction", "lower"),
     Metric("artifact/bytes", "Size on disk", "bytes", "lower"),
 )
+MERGE_METRIC = Metric("merge/max_difference", "Largest change of a logit by merging", "", "lower")
+SWITCH_METRIC = Metric("switch/seconds", "Time to switch the task", "s", "lower")
 INFERENCE_METRICS = (
     Metric("test/accuracy", "Exact answers on the test split", "fraction", "higher"),
     Metric("test/base_accuracy", "Exact answers of the untouched model", "fraction", "higher"),

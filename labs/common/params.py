@@ -20,6 +20,13 @@ def shown(unit: str = "", basic: bool = False) -> dict[str, Any]:
     return {"unit": unit, "basic": basic}
 
 
+def split_names(value: object) -> object:
+    """Names in one text, as forms and command lines give them: `q_proj, v_proj`."""
+    if isinstance(value, str):
+        return tuple(name for name in value.replace(",", " ").split() if name)
+    return value
+
+
 class TrainingParams(Params):
     """How a model is trained; each lab adds what is its own."""
 
@@ -157,6 +164,11 @@ class TrainingParams(Params):
             json_schema_extra=shown(),
         ),
     ] = "fp32"
+
+    @classmethod
+    def own(cls, name: str) -> Any:
+        """The rules and words of a field, for a lab that has a default of its own for it."""
+        return cls.model_fields[name]
 
     @property
     def evaluated_at_once(self) -> int:

@@ -37,6 +37,7 @@ def fit(
     params: TrainingParams,
     run: LabContext,
     evaluate: Evaluation,
+    evaluate_base: Evaluation | None = None,
 ) -> Fit:
     """Train the parameters of a model that require a gradient; keep the best by validation loss.
 
@@ -51,6 +52,7 @@ def fit(
         params: Steps, rates and sizes.
         run: Where it logs and saves.
         evaluate: Gives at least "eval/loss", without changing the model.
+        evaluate_base: The same for the untouched base, where the model does not start as it.
 
     Raises:
         Diverged: If the loss becomes not-a-number or infinite.
@@ -58,7 +60,7 @@ def fit(
     """
     steps = total_steps(params, len(rows))
     state = TrainingState(model, params, run.device)
-    _begin(state, run, evaluate)
+    _begin(state, run, evaluate, evaluate_base)
     while state.step < steps and not _patience_is_over(state, params):
         _stop_if_asked(state, run)
         _step(state, rows, pad, params, run, steps)
@@ -71,14 +73,19 @@ def fit(
     return Fit(reached, state.best_step, state.best_loss, reached < steps)
 
 
-def _begin(state: TrainingState, run: LabContext, evaluate: Evaluation) -> None:
+def _begin(
+    state: TrainingState, run: LabContext, evaluate: Evaluation, evaluate_base: Evaluation | None
+) -> None:
     found = run.latest_checkpoint()
-    if found is None:
+    if found is not None:
+        step, folder = found
+        state.load(folder)
+        run.resumed(step)
+    elif evaluate_base is None:
         _evaluate(state, run, evaluate)
-        return
-    step, folder = found
-    state.load(folder)
-    run.resumed(step)
+    else:
+        # The loss of the base says nothing about the fresh weights: it cannot be their best.
+        run.log(0, evaluate_base())
 
 
 def _patience_is_over(state: TrainingState, params: TrainingParams) -> bool:

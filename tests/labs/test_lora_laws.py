@@ -8,6 +8,7 @@ import torch
 from peft import PeftModel
 from torch import Tensor
 
+from labs.common.agreement import largest_difference, logits
 from labs.common.batches import collate
 from labs.common.formatting import Encoded
 from labs.common.loading import count_parameters, load_model
@@ -16,15 +17,9 @@ from labs.common.state import TrainingState
 from labs.common.training import update
 from labs.models import read_facts
 from labs.peft.lora import method
-from labs.peft.lora.model import (
-    add_lora,
-    largest_difference,
-    load_tuned,
-    logits,
-    save_adapter,
-    updates,
-)
 from labs.peft.lora.spec import LoraParams
+from labs.peft.lora.tuning import LoraTuning
+from labs.peft.lora.updates import updates
 
 VARIANTS = ("lora", "rslora", "dora")
 PROMPTS = [(1, 40, 50, 60, 70), (1, 99, 98, 97, 96, 95, 94)]
@@ -33,7 +28,8 @@ ROWS = [Encoded((1, 30 + i, 40 + i, 50 + i, 2), 2) for i in range(8)]
 
 def lora_on(folder: Path, **changes: object) -> PeftModel:
     torch.manual_seed(0)
-    return add_lora(load_model(folder, "cpu"), LoraParams.model_validate({"rank": 4, **changes}))
+    tuning = LoraTuning(LoraParams.model_validate({"rank": 4, **changes}))
+    return tuning.attach(load_model(folder, "cpu"))
 
 
 def trained(model: PeftModel, steps: int = 3) -> PeftModel:
@@ -79,7 +75,7 @@ def test_trainable_parameters_follow_the_formula(
     tiny_model: Path, variant: str, targets: str
 ) -> None:
     params = LoraParams.model_validate({"rank": 4, "variant": variant, "target_modules": targets})
-    model = add_lora(load_model(tiny_model, "cpu"), params)
+    model = LoraTuning(params).attach(load_model(tiny_model, "cpu"))
     _, trainable = count_parameters(model)
     assert trainable == params.trainable_parameters(read_facts(tiny_model))
     assert trainable == sum(update.trainable for update in updates(model))
@@ -100,8 +96,9 @@ def test_a_saved_adapter_loads_and_predicts_the_same(
     tiny_model: Path, tmp_path: Path, variant: str
 ) -> None:
     model = trained(lora_on(tiny_model, variant=variant))
-    save_adapter(model, tmp_path, "tiny")
-    loaded = load_tuned(load_model(tiny_model, "cpu"), tmp_path)
+    tuning = LoraTuning(LoraParams())
+    tuning.save(model, tmp_path, "tiny")
+    loaded = tuning.load(load_model(tiny_model, "cpu"), tmp_path)
     assert largest_difference(logits(model, PROMPTS, "cpu"), logits(loaded, PROMPTS, "cpu")) == 0.0
     assert str(tiny_model) not in (tmp_path / "adapter_config.json").read_text()
 

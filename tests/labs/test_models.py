@@ -33,7 +33,11 @@ def test_the_facts_are_those_of_the_model(tiny_model: Path) -> None:
     assert facts.parameters == sum(p.numel() for p in network.parameters())
     assert facts.bytes == 4 * facts.parameters
     assert (facts.layers, facts.heads, facts.kv_heads, facts.head_dim) == (2, 4, 2, 16)
-    assert facts.biases == {"q_proj", "k_proj", "v_proj"}
+    assert facts.biases == {
+        "self_attn.q_proj": 2 * 64,
+        "self_attn.k_proj": 2 * 32,
+        "self_attn.v_proj": 2 * 32,
+    }
     assert facts.matrices["k_proj"] == Matrix(count=2, outputs=32, inputs=64)
     assert (facts.dtype, facts.tied, facts.has_chat_template) == ("float32", True, True)
 

@@ -21,7 +21,7 @@ from labs import registry, trainer
 from labs.common import latency
 from labs.contract import Cause, Diverged, Json
 from labs.events import read_events
-from labs.peft.lora import train as train_stage
+from labs.peft.lora import stages as lora_stages
 from labs.rundir import store_result
 from labs.runspec import write_params
 from labs.trainer import Outcome, StopFlag, run_attempt
@@ -42,7 +42,7 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail(*_: object, **__: object) -> Json:
         raise error
 
-    monkeypatch.setattr(train_stage, "train", fail)
+    monkeypatch.setattr(lora_stages, "train", fail)
 
 
 def test_all_stages_leave_a_model_that_transformers_and_peft_load(

@@ -4,11 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from labs.common.metrics import INFERENCE_METRICS, TRAINING_METRICS
-from labs.common.params import TrainingParams, shown
+from labs.common.metrics import INFERENCE_METRICS, MERGE_METRIC, TRAINING_METRICS
+from labs.common.params import TrainingParams, shown, split_names
 from labs.common.quantization import has_bitsandbytes
-from labs.contract import Accepts, Lab, LabError, Metric, Source, Stage
-from labs.formats import SUPERVISED
+from labs.common.refusals import refuse_length
+from labs.common.tuning_lab import TUNING_FORMATS, tuning_stages
+from labs.contract import Accepts, Lab, LabError, Source
 from labs.models import Matrix, ModelFacts
 
 Variant = Literal["lora", "rslora", "dora"]
@@ -93,11 +94,8 @@ class LoraParams(TrainingParams):
 
     @field_validator("target_modules", mode="before")
     @classmethod
-    def _split_names(cls, value: object) -> object:
-        """Forms and command lines give one text: `q_proj, v_proj`."""
-        if isinstance(value, str):
-            return tuple(name for name in value.replace(",", " ").split() if name)
-        return value
+    def _split(cls, value: object) -> object:
+        return split_names(value)
 
     @field_validator("target_modules")
     @classmethod
@@ -160,15 +158,11 @@ def refuse(facts: ModelFacts, params: LoraParams) -> LabError | None:
             model=facts.name,
             method=facts.quantization,
         )
-    if params.max_length > facts.max_positions:
-        return LabError(
-            "A maximum length of {length} does not fit “{model}”, which reads at most {limit} tokens.",
-            parameter="max_length",
-            length=params.max_length,
-            model=facts.name,
-            limit=facts.max_positions,
-        )
-    return _refuse_targets(facts, params) or _refuse_quantization(facts, params)
+    return (
+        refuse_length(facts, params)
+        or _refuse_targets(facts, params)
+        or _refuse_quantization(facts, params)
+    )
 
 
 def _refuse_targets(facts: ModelFacts, params: LoraParams) -> LabError | None:
@@ -224,38 +218,18 @@ LAB = Lab(
     title="LoRA: low-rank adaptation",
     summary="Freeze the model and learn a small update of rank r beside each matrix; add it to the weights when done.",
     params=LoraParams,
-    stages=(
-        Stage(
-            "setup",
-            "Setup",
-            "Read the data, place the low-rank matrices and count what will be trained.",
-            "labs.peft.lora.setup:setup",
-        ),
-        Stage(
-            "train",
-            "Train",
-            "Measure the untouched model, then train the update and keep its best state.",
-            "labs.peft.lora.train:train",
-        ),
-        Stage(
-            "inference",
-            "Inference",
-            "The same prompts through base and tuned model, side by side, with latency.",
-            "labs.peft.lora.inference:inference",
-        ),
-        Stage(
-            "deploy",
-            "Deploy",
-            "Add the update to the weights, prove that nothing changed, save both forms.",
-            "labs.peft.lora.deploy:deploy",
-        ),
+    stages=tuning_stages(
+        "labs.peft.lora",
+        "Read the data, place the low-rank matrices and count what will be trained.",
+        "Measure the untouched model, then train the update and keep its best state.",
+        "Add the update to the weights, prove that nothing changed, save both forms.",
     ),
     metrics=(
         *TRAINING_METRICS,
         *INFERENCE_METRICS,
-        Metric("merge/max_difference", "Largest change of a logit by merging", "", "lower"),
+        MERGE_METRIC,
     ),
-    accepts=Accepts(formats=SUPERVISED | {"text"}, parents=frozenset({"merged"}), refuse=refuse),
+    accepts=Accepts(formats=TUNING_FORMATS, parents=frozenset({"merged"}), refuse=refuse),
     produces=("adapter", "merged"),
     headline="eval/accuracy",
     default_model="base",

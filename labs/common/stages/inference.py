@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -11,13 +12,12 @@ from labs.common.artifacts import require_artifact
 from labs.common.data import Prepared, prepare
 from labs.common.evaluation import accuracy, ask, held_out_loss, perplexity
 from labs.common.latency import GENERATIONS, WARMUP, Latency, measure_latency
-from labs.common.loading import CausalModel, load_tokenizer
+from labs.common.loading import load_tokenizer
 from labs.common.memory import peak_bytes, release, reset_peak
 from labs.common.seeding import seed_everything
 from labs.common.showing import show_latency, show_side_by_side
+from labs.common.tuning import Tuning
 from labs.contract import Column, Json, LabContext
-from labs.peft.lora.model import load_base, load_tuned
-from labs.peft.lora.spec import LoraParams
 
 LATENCY_PROMPTS = 16
 
@@ -33,23 +33,23 @@ class Arm:
     peak_bytes: int
 
 
-def inference(params: LoraParams, run: LabContext) -> Json:
+def inference(tuning: Tuning[Any, Any], run: LabContext) -> Json:
     """Judge base and tuned model on the test split, which nothing was chosen by.
 
-    Reads the artifact `adapter`. Leaves answers side by side, loss and accuracy of both,
+    Reads the method's artifact. Leaves answers side by side, loss and accuracy of both,
     and latency over 100 generations after a warm-up.
     """
-    adapter = require_artifact(run, "adapter", "train")
+    kept = require_artifact(run, tuning.kept, "train")
     tokenizer = load_tokenizer(run.base_model)
-    data = prepare(run.dataset, tokenizer, params.max_length)
+    data = prepare(run.dataset, tokenizer, tuning.params.max_length)
     generations = count()
 
     def tick() -> None:
         run.check_stop()
         run.progress(next(generations), 2 * (WARMUP + GENERATIONS), "answering one by one")
 
-    base = _judge(params, run, tokenizer, data, None, tick)
-    tuned = _judge(params, run, tokenizer, data, adapter, tick)
+    base = _judge(tuning, run, tokenizer, data, None, tick)
+    tuned = _judge(tuning, run, tokenizer, data, kept, tick)
     run.progress(1, 1, "done")
 
     arms = {"Base": base, "Tuned": tuned}
@@ -72,18 +72,18 @@ def inference(params: LoraParams, run: LabContext) -> Json:
 
 
 def _judge(
-    params: LoraParams,
+    tuning: Tuning[Any, Any],
     run: LabContext,
     tokenizer: PreTrainedTokenizerBase,
     data: Prepared,
-    adapter: Path | None,
+    kept: Path | None,
     tick: Callable[[], None],
 ) -> Arm:
     """Load one model, ask it everything, and let go of it."""
     reset_peak(run.device)
     seed_everything(run.seed)
-    base = load_base(params, run)
-    model: CausalModel = base if adapter is None else load_tuned(base, adapter)
+    params = tuning.params
+    model = tuning.load_base(run) if kept is None else tuning.load_tuned(run, kept)
     found: list[str] = []
     if data.test_questions:
         found = ask(model, tokenizer, data.test_questions, run.device, params)
@@ -96,7 +96,7 @@ def _judge(
         latency=measure_latency(model, prompts, run.device, tick),
         peak_bytes=peak_bytes(run.device),
     )
-    del base, model
+    del model
     release(run.device)
     return arm
 

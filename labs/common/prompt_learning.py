@@ -1,0 +1,62 @@
+"""Methods that put trained vectors before the text and leave every weight of the base alone."""
+
+import json
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from labs.common.params import TrainingParams
+from labs.common.peft_tuning import ADAPTER, PeftTuning
+
+P = TypeVar("P", bound=TrainingParams)
+WEIGHTS = "prompt_encoder.safetensors"
+DESCRIPTION = "prompt_encoder.json"
+
+
+class PromptLearning(PeftTuning[P]):
+    """The model with fresh vectors is never the base: step 0 is measured without them."""
+
+    starts_as_base: ClassVar[bool] = False
+
+    def untouched(self, model: PeftModel) -> AbstractContextManager[object]:
+        """The base without the vectors."""
+        opened: AbstractContextManager[object] = model.disable_adapter()
+        return opened
+
+
+class EncodedPrompt(PromptLearning[P]):
+    """A prompt that a small network may write. Training keeps the network, deploy what it wrote."""
+
+    kept: ClassVar[str] = "prompt_encoder"
+    library: ClassVar[str] = "bunsen"
+
+    def save(self, model: PeftModel, folder: Path, base_name: str) -> None:
+        """Write the network with all its weights, to go on from or to fold."""
+        weights = {name: each.contiguous() for name, each in encoder_of(model).state_dict().items()}
+        save_file(weights, folder / WEIGHTS)
+        described = {"base_model": base_name, "lab": self.lab.slug, **self.params.model_dump()}
+        text = json.dumps(described, indent=1, default=str)
+        (folder / DESCRIPTION).write_text(text, encoding="utf-8")
+
+    def load(self, base: PreTrainedModel, folder: Path) -> PeftModel:
+        """A base with the trained network on it."""
+        model = self.attach(base)
+        encoder_of(model).load_state_dict(load_file(folder / WEIGHTS))
+        return model.eval()
+
+
+def encoder_of(model: PeftModel) -> nn.Module:
+    """The module that gives the vectors: a table of them, or a network."""
+    found: nn.Module = model.prompt_encoder[ADAPTER]
+    return found
+
+
+def vectors_of(model: PeftModel) -> Tensor:
+    """The vectors themselves, float32 on the CPU, a row for each virtual token: what peft saves."""
+    found: Tensor = model.get_prompt_embedding_to_save(ADAPTER)
+    return found.float()

@@ -1,0 +1,59 @@
+"""Deploy by folding: keep the vectors that a network wrote, drop the network, prove it equal."""
+
+from typing import Any
+
+import torch
+from peft import PeftModel
+
+from labs.common.agreement import agree, compared_prompts, logits
+from labs.common.artifacts import folder_bytes, require_artifact
+from labs.common.cards import write_card
+from labs.common.data import prepare
+from labs.common.loading import count_parameters, load_model, load_tokenizer
+from labs.common.prompt_learning import EncodedPrompt, encoder_of, vectors_of
+from labs.common.peft_tuning import PeftTuning
+from labs.common.stages.merge import show_sizes
+from labs.contract import N_, Column, Json, LabContext
+
+
+def fold(tuning: EncodedPrompt[Any], run: LabContext) -> Json:
+    """Write the vectors in peft's layout and compare them with the network that wrote them.
+
+    Reads the artifact of training; leaves the artifact `adapter`, which plain peft loads.
+
+    Raises:
+        LabError: If a logit differs by more than rounding explains.
+    """
+    kept = require_artifact(run, tuning.kept, "train")
+    tokenizer = load_tokenizer(run.base_model)
+    prompts = compared_prompts(prepare(run.dataset, tokenizer, tuning.params.max_length))
+    run.progress(1, 3, "loading the base model")
+    encoded = tuning.load(load_model(run.base_model, run.device), kept)
+    before = logits(encoded, prompts, run.device)
+    with_network, _ = count_parameters(encoder_of(encoded))
+    stored = vectors_of(encoded).numel()
+
+    run.progress(2, 3, "saving")
+    step = int(run.result("train").get("best_step", 0))
+    with run.artifact("adapter", "adapter", step) as folder:
+        PeftTuning.save(tuning, encoded, folder, run.base_model_name)
+        quality = {k: v for k, v in run.result("inference").items() if k.startswith("test/")}
+        write_card(folder, tuning.lab, tuning.params, run, quality, library="peft")
+    del encoded
+    saved = run.run_dir / "artifacts" / "adapter"
+    folded = PeftModel.from_pretrained(load_model(run.base_model, run.device), saved).eval()
+    found = agree(before, logits(folded, prompts, run.device), torch.float32)
+    found.require(
+        "Without its network the prompt changed a logit by {difference}, more than the {tolerance} that rounding explains."
+    )
+    measured = {"merge/max_difference": found.difference}
+    run.log(int(run.result("train").get("steps", 0)), measured)
+    columns = [Column("what", "What"), Column("value", "Numbers")]
+    rows = [[N_("Trained, with the network"), with_network], [N_("Stored, without it"), stored]]
+    run.table("folded", "What is kept of the training", columns, rows)
+    columns = [Column("what", "Compared with the network"), Column("value", "max |Δlogit|")]
+    rows = [[N_("Folded, saved and loaded"), found.difference], [N_("Tolerance"), found.tolerance]]
+    run.table("merge", "With and without the network it says the same", columns, rows)
+    show_sizes(run, {"adapter": folder_bytes(saved), tuning.kept: folder_bytes(kept)})
+    run.progress(3, 3, "done")
+    return {**measured, "tolerance": found.tolerance, "trained": with_network, "stored": stored}
