@@ -13,7 +13,8 @@ from app.models.accounts import (
 from app.models.audit import AuditEntry
 from app.models.base import Base, new_id
 from app.models.devices import Device, DeviceState
-from app.models.inputs import Dataset, LanguageModel
+from app.models.groups import GroupKind, RunGroup
+from app.models.inputs import Dataset, DatasetShare, LanguageModel
 from app.models.runs import (
     OVER,
     Artifact,
@@ -35,10 +36,12 @@ __all__ = [
     "ClassSession",
     "Classroom",
     "Dataset",
+    "DatasetShare",
     "Device",
     "DeviceState",
     "Enrollment",
     "EntryLink",
+    "GroupKind",
     "LanguageModel",
     "LoginSession",
     "MetricChunk",
@@ -46,6 +49,7 @@ __all__ = [
     "Role",
     "Run",
     "RunEvent",
+    "RunGroup",
     "RunState",
     "User",
     "new_id",

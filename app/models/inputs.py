@@ -20,11 +20,19 @@ class LanguageModel(Base):
     path: Mapped[str] = mapped_column(String(1024))
     facts: Mapped[dict[str, Any]]
     bundled: Mapped[bool] = mapped_column(default=False)
+    # "bundled", "folder" (an admin's) or "hub"; of the last, its id and commit.
+    origin: Mapped[str] = mapped_column(String(16), default="folder", server_default="folder")
+    hub_id: Mapped[str | None] = mapped_column(String(200))
+    revision: Mapped[str] = mapped_column(String(64), default="", server_default="")
+    license: Mapped[str] = mapped_column(String(120), default="", server_default="")
+    # Taken out of the library: runs still point at it, new ones cannot start from it.
+    retired_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
 
 
 class Dataset(Base):
-    """Rows to learn from. The content never changes: another content is another dataset."""
+    """Rows to learn from. The content never changes: another content is another dataset, which
+    is the next `version` where owner and name are the same."""
 
     __tablename__ = "datasets"
 
@@ -39,4 +47,23 @@ class Dataset(Base):
     rows: Mapped[int]
     verdict: Mapped[dict[str, Any]]
     bundled: Mapped[bool] = mapped_column(default=False)
+    version: Mapped[int] = mapped_column(default=1, server_default="1")
+    # What was sent; on disk it is JSON Lines whatever it was.
+    file_name: Mapped[str] = mapped_column(String(255), default="", server_default="")
+    file_format: Mapped[str] = mapped_column(String(16), default="jsonl", server_default="jsonl")
+    created_at: Mapped[datetime]
+
+
+class DatasetShare(Base):
+    """A class whose members may look at and learn from somebody's dataset."""
+
+    __tablename__ = "dataset_shares"
+
+    dataset_id: Mapped[UUID] = mapped_column(
+        ForeignKey("datasets.id", ondelete="CASCADE"), primary_key=True
+    )
+    classroom_id: Mapped[UUID] = mapped_column(
+        ForeignKey("classrooms.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    shared_by_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"))
     created_at: Mapped[datetime]

@@ -44,6 +44,7 @@ class Run(Base):
         Index("ix_runs_state_position", "state", "position"),
         Index("ix_runs_state_lab_classroom_id", "state", "lab", "classroom_id"),
         Index("ix_runs_owner_id_state_position", "owner_id", "state", "position"),
+        Index("ix_runs_group_id_group_place", "group_id", "group_place"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
@@ -70,6 +71,9 @@ class Run(Base):
     same_as_id: Mapped[UUID | None] = mapped_column(index=True)
     # The run that ran out of memory and whose place in the queue this one took, once.
     retry_of_id: Mapped[UUID | None] = mapped_column(index=True, unique=True)
+    # The sweep or scoreboard that started it (RunGroup), and its place there, from 0.
+    group_id: Mapped[UUID | None]
+    group_place: Mapped[int | None]
 
     state: Mapped[RunState] = mapped_column(stored_enum(RunState), index=True)
     attempt: Mapped[int] = mapped_column(default=0)
