@@ -1,9 +1,10 @@
 """Methods that put trained vectors before the text and leave every weight of the base alone."""
 
+import inspect
 import json
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
@@ -22,6 +23,14 @@ class PromptLearning(PeftTuning[P]):
     """The model with fresh vectors is never the base: step 0 is measured without them."""
 
     starts_as_base: ClassVar[bool] = False
+
+    def attach(self, base: PreTrainedModel) -> PeftModel:
+        """The frozen base with fresh vectors before its text."""
+        return with_positions(super().attach(base))
+
+    def load(self, base: PreTrainedModel, folder: Path) -> PeftModel:
+        """The base with saved vectors before its text."""
+        return with_positions(super().load(base, folder))
 
     def untouched(self, model: PeftModel) -> AbstractContextManager[object]:
         """The base without the vectors."""
@@ -48,6 +57,29 @@ class EncodedPrompt(PromptLearning[P]):
         model = self.attach(base)
         encoder_of(model).load_state_dict(load_file(folder / WEIGHTS))
         return model.eval()
+
+
+def with_positions(model: PeftModel) -> PeftModel:
+    """Count positions over what is seen, in batches whose rows are filled up on the left too.
+
+    peft 0.21 forgets the positions of a soft prompt: between it and a shorter row of a batch
+    lies the padding, and the row is answered otherwise than alone.
+    """
+    base = model.get_base_model()
+    if "position_ids" in inspect.signature(base.forward).parameters:
+        base.register_forward_pre_hook(_give_positions, with_kwargs=True)
+    return model
+
+
+def _give_positions(
+    module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    mask, read = kwargs.get("attention_mask"), kwargs.get("inputs_embeds")
+    read = kwargs.get("input_ids") if read is None else read
+    if mask is None or mask.ndim != 2 or read is None or kwargs.get("position_ids") is not None:
+        return args, kwargs
+    positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)
+    return args, {**kwargs, "position_ids": positions[:, -read.shape[1] :]}
 
 
 def encoder_of(model: PeftModel) -> nn.Module:
