@@ -5,10 +5,10 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from sqlalchemy import BindParameter, ColumnElement, or_, select, true
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.errors import Forbidden
-from app.models import Enrollment, Role, Run, User
+from app.models import Dataset, DatasetShare, Enrollment, Role, Run, User
 
 
 class Viewer(Protocol):
@@ -55,13 +55,28 @@ def classes_taught(actor: Viewer) -> ColumnElement[bool]:
 
 def visible(actor: Viewer) -> ColumnElement[bool]:
     """The runs an actor may read: own ones; an instructor's students'; all for an admin."""
+    return visible_owner(actor, Run.owner_id)
+
+
+def visible_owner(actor: Viewer, owner: InstrumentedAttribute[UUID]) -> ColumnElement[bool]:
+    """The same by the column that says whose something is."""
     if actor.role is Role.ADMIN:
         return true()
-    own = Run.owner_id == actor.id
+    own = owner == actor.id
     if actor.role is not Role.INSTRUCTOR:
         return own
     students = select(Enrollment.user_id).where(classes_taught(actor))
-    return or_(own, Run.owner_id.in_(students))
+    return or_(own, owner.in_(students))
+
+
+def usable(actor: Viewer) -> ColumnElement[bool]:
+    """The datasets an actor may look at and learn from: bundled and own ones, those shared with
+    a class they are in; all for an admin."""
+    if actor.role is Role.ADMIN:
+        return true()
+    classes = select(Enrollment.classroom_id).where(Enrollment.user_id == actor.id)
+    shared = select(DatasetShare.dataset_id).where(DatasetShare.classroom_id.in_(classes))
+    return or_(Dataset.owner_id.is_(None), Dataset.owner_id == actor.id, Dataset.id.in_(shared))
 
 
 def can(actor: User, action: Action, run_owner: UUID | None = None) -> bool:

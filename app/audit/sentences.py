@@ -38,6 +38,8 @@ SENTENCES: Mapping[str, str] = {
     "password.change": N_("set the password of {target}"),
     "token.create": N_("made an API token of {target}"),
     "token.delete": N_("deleted an API token of {target}"),
+    "dataset_shared": N_("shared the dataset {target} with a class"),
+    "dataset_unshared": N_("took the dataset {target} back from a class"),
     "model.register": N_("added the base model {target}"),
 }
 NAMES: Mapping[str, str] = {
@@ -52,6 +54,7 @@ NAMES: Mapping[str, str] = {
     "people": N_("People"),
     "runs": N_("Runs"),
     "folder": N_("Folder"),
+    "classroom": N_("Class"),
 }
 WHOLE_CLASS = frozenset({"max_waiting", "max_running", "max_device_seconds"})
 Fact = tuple[str, str | datetime]

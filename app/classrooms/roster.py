@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app import clock
 from app.audit.record import record
+from app.datasets.shares import end_shares_of_leaver
 from app.errors import FieldError, InvalidInput, NotFound
 from app.i18n import N_
 from app.models import Classroom, Enrollment, Role, Run, RunState, User
@@ -70,7 +71,7 @@ def remove_person(session: Session, actor: User, classroom: Classroom, user_id: 
     """Take a person out of a class; returns how many of their runs no longer count for it.
 
     The runs are theirs and go on, without the class's sessions and limits; its instructors
-    see them no more.
+    see them no more. Datasets that they shared with the class are no longer shared with it.
     """
     left = session.scalar(
         delete(Enrollment)
@@ -90,6 +91,7 @@ def remove_person(session: Session, actor: User, classroom: Classroom, user_id: 
         .returning(Run.id)
         .execution_options(synchronize_session=False)
     ).all()
+    end_shares_of_leaver(session, user_id, classroom.id)
     name = session.get_one(User, user_id).name
     record(session, actor, "class_left", classroom.name, people=name, runs=len(freed))
     return len(freed)

@@ -6,7 +6,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session, joinedload
 
-from app.access import visible
+from app.access import usable, visible
 from app.errors import FieldError, InvalidInput, NotFound
 from app.i18n import N_
 from app.models import (
@@ -14,7 +14,6 @@ from app.models import (
     Attempt,
     Dataset,
     LanguageModel,
-    Role,
     Run,
     RunEvent,
     RunState,
@@ -95,11 +94,8 @@ def attempts(session: Session, run_id: UUID) -> Sequence[Attempt]:
 
 
 def datasets_for(actor: User) -> Select[Dataset]:
-    """The datasets an actor may use: shared ones and their own; all for an admin."""
-    statement = select(Dataset)
-    if actor.role is Role.ADMIN:
-        return statement
-    return statement.where(or_(Dataset.owner_id.is_(None), Dataset.owner_id == actor.id))
+    """The datasets an actor may use."""
+    return select(Dataset).where(usable(actor))
 
 
 def find_model(session: Session, name_or_id: str) -> LanguageModel | None:
@@ -110,10 +106,15 @@ def find_model(session: Session, name_or_id: str) -> LanguageModel | None:
 
 
 def find_dataset(session: Session, actor: User, name_or_id: str) -> Dataset | None:
-    """A dataset the actor may use, by id, else by name: their newest before a shared one."""
+    """A dataset the actor may use, by id, else by name.
+
+    Of one name, their own newest comes first, then the one that comes with Bunsen: what others
+    share takes nobody's name away.
+    """
     identity = _uuid(name_or_id)
     wanted = Dataset.id == identity if identity else Dataset.name == name_or_id
-    order = (Dataset.owner_id.is_(None), Dataset.id.desc())
+    is_others = Dataset.owner_id.is_distinct_from(actor.id)
+    order = (is_others, Dataset.owner_id.is_not(None), Dataset.id.desc())
     return session.scalars(datasets_for(actor).where(wanted).order_by(*order).limit(1)).first()
 
 
