@@ -157,9 +157,9 @@ def _training_seconds(
 def _usual_tokens(params: TrainingParams, lengths: Lengths | None) -> float:
     """A row of a batch, padded: between the dataset's mean and its longest."""
     if lengths is None:
-        return params.max_length * ASSUMED_FILL
+        return params.tokens_before + params.max_length * ASSUMED_FILL
     longest = min(params.max_length, lengths.longest)
-    return (min(longest, lengths.mean) + longest) / 2
+    return params.tokens_before + (min(longest, lengths.mean) + longest) / 2
 
 
 def _evaluation_seconds(

@@ -82,8 +82,9 @@ def training_parts(
 
 
 def row_tokens(params: TrainingParams, lengths: Lengths | None) -> int:
-    """The longest row that a batch may hold, after cutting."""
-    return min(params.max_length, lengths.longest) if lengths else params.max_length
+    """The longest row that a batch may hold, after cutting, with the virtual tokens before it."""
+    longest = min(params.max_length, lengths.longest) if lengths else params.max_length
+    return longest + params.tokens_before
 
 
 def weight_bytes(facts: ModelFacts, bits: float) -> int:
@@ -139,7 +140,8 @@ def _evaluation_bytes(facts: ModelFacts, params: TrainingParams, longest: int, s
     layer = rows * longest * (4 * facts.hidden_size + 3 * facts.intermediate_size) * width
     logits = rows * longest * facts.vocab_size * (width + 8 * share)
     # Neither prompt nor answer is longer than a row may be.
-    said = rows * (2 * longest + SPARE_TOKENS) * _cache_numbers(facts) * width
+    cached = 2 * longest + SPARE_TOKENS + params.cached_before
+    said = rows * cached * _cache_numbers(facts) * width
     return int(layer + max(logits, said + longest * facts.vocab_size * width))
 
 

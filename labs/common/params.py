@@ -175,6 +175,16 @@ class TrainingParams(Params):
         """Rows that an evaluation takes at once: a batch size chosen for memory holds there too."""
         return min(MOST_EVALUATED, self.batch_size)
 
+    @property
+    def tokens_before(self) -> int:
+        """Virtual tokens that go through the model before each row."""
+        return 0
+
+    @property
+    def cached_before(self) -> int:
+        """Virtual tokens that every layer attends to before each row, without computing them."""
+        return 0
+
     def trainable_parameters(self, facts: ModelFacts) -> int:
         """How many numbers the optimizer changes; all of them unless a lab says otherwise."""
         return facts.parameters

@@ -5,11 +5,9 @@ from labs.contract import LabError
 from labs.models import ModelFacts
 
 
-def refuse_base(
-    facts: ModelFacts, params: TrainingParams, lab: str, extra_tokens: int = 0
-) -> LabError | None:
+def refuse_base(facts: ModelFacts, params: TrainingParams, lab: str) -> LabError | None:
     """Quantized weights, or rows (with a lab's virtual tokens before them) beyond the context."""
-    return refuse_quantized(facts, lab) or refuse_length(facts, params, extra_tokens)
+    return refuse_quantized(facts, lab) or refuse_length(facts, params)
 
 
 def refuse_quantized(facts: ModelFacts, lab: str) -> LabError | None:
@@ -24,10 +22,9 @@ def refuse_quantized(facts: ModelFacts, lab: str) -> LabError | None:
     )
 
 
-def refuse_length(
-    facts: ModelFacts, params: TrainingParams, extra_tokens: int = 0
-) -> LabError | None:
+def refuse_length(facts: ModelFacts, params: TrainingParams) -> LabError | None:
     """Rows longer than the model reads; what stands before them counts too."""
+    extra_tokens = params.tokens_before + params.cached_before
     if params.max_length + extra_tokens <= facts.max_positions:
         return None
     if not extra_tokens:

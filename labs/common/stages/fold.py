@@ -10,8 +10,8 @@ from labs.common.artifacts import folder_bytes, require_artifact
 from labs.common.cards import write_card
 from labs.common.data import prepare
 from labs.common.loading import count_parameters, load_model, load_tokenizer
-from labs.common.prompt_learning import EncodedPrompt, encoder_of, vectors_of
 from labs.common.peft_tuning import PeftTuning
+from labs.common.prompt_learning import EncodedPrompt, encoder_of, vectors_of
 from labs.common.stages.merge import show_sizes
 from labs.contract import N_, Column, Json, LabContext
 

@@ -1,6 +1,6 @@
 """The P-tuning lab: what it is called, takes, does and leaves. Imports no torch."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
@@ -8,28 +8,16 @@ from labs.common.metrics import INFERENCE_METRICS, MERGE_METRIC, TRAINING_METRIC
 from labs.common.params import TrainingParams, shown
 from labs.common.refusals import refuse_base
 from labs.common.tuning_lab import TUNING_FORMATS, tuning_stages
+from labs.common.virtual_tokens import SoftPromptParams
 from labs.contract import Accepts, Lab, LabError, Source
 from labs.models import ModelFacts
-
-Encoder = Literal["mlp", "lstm"]
-GATES = 4  # of an LSTM: input, forget, cell, output
+from labs.peft.p_tuning.counting import GATES, Encoder, count_parameters
 
 
-class PTuningParams(TrainingParams):
+class PTuningParams(SoftPromptParams):
     """A soft prompt that a small network writes."""
 
-    steps: Annotated[int, TrainingParams.own("steps")] = 150
     learning_rate: Annotated[float, TrainingParams.own("learning_rate")] = 1e-2
-    virtual_tokens: Annotated[
-        int,
-        Field(
-            title="Virtual tokens",
-            ge=1,
-            le=200,
-            description="How many vectors the encoder writes before each prompt. They take room in the context.",
-            json_schema_extra=shown("tokens", basic=True),
-        ),
-    ] = 16
     encoder: Annotated[
         Encoder,
         Field(
@@ -61,27 +49,20 @@ class PTuningParams(TrainingParams):
 
     def trainable_parameters(self, facts: ModelFacts) -> int:
         """The vectors that are encoded, and the encoder."""
-        hidden, width = facts.hidden_size, self.encoder_width
-        vectors = self.virtual_tokens * hidden
-        if self.encoder == "mlp":
-            return vectors + _map(hidden, width) + _map(width, width) + _map(width, hidden)
-        above = (self.encoder_layers - 1) * _recurrent(2 * width, width)
-        recurrent = _recurrent(hidden, width) + above
-        return vectors + recurrent + _map(2 * width, 2 * width) + _map(2 * width, hidden)
+        width, layers = self.encoder_width, self.encoder_layers
+        return count_parameters(self.virtual_tokens, facts.hidden_size, width, self.encoder, layers)
 
-
-def _map(inputs: int, outputs: int) -> int:
-    return inputs * outputs + outputs
-
-
-def _recurrent(inputs: int, width: int) -> int:
-    """One layer of a bidirectional LSTM; torch keeps two bias vectors for each gate."""
-    return 2 * GATES * (inputs * width + width * width + 2 * width)
+    def kept_beside(self, facts: ModelFacts) -> tuple[float, float]:
+        """What the encoder keeps for its backward pass, once for all rows."""
+        each = 3 * self.encoder_width
+        if self.encoder == "lstm":
+            each = self.encoder_layers * 2 * (GATES + 2) * self.encoder_width + 3 * each
+        return 0.0, float(self.virtual_tokens * each)
 
 
 def refuse(facts: ModelFacts, params: PTuningParams) -> LabError | None:
     """Why this model cannot serve these parameters, or None."""
-    return refuse_base(facts, params, "P-tuning", params.virtual_tokens)
+    return refuse_base(facts, params, "P-tuning")
 
 
 LAB = Lab(

@@ -2,31 +2,21 @@
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from labs.common.metrics import INFERENCE_METRICS, MERGE_METRIC, SWITCH_METRIC, TRAINING_METRICS
 from labs.common.params import TrainingParams, shown
 from labs.common.refusals import refuse_base
 from labs.common.tuning_lab import TUNING_FORMATS, tuning_stages
+from labs.common.virtual_tokens import DeepPromptParams
 from labs.contract import Accepts, Lab, LabError, Source
 from labs.models import ModelFacts
 
 
-class PrefixTuningParams(TrainingParams):
+class PrefixTuningParams(DeepPromptParams):
     """Trained keys and values before those of the text, in every layer."""
 
-    steps: Annotated[int, TrainingParams.own("steps")] = 150
     learning_rate: Annotated[float, TrainingParams.own("learning_rate")] = 3e-2
-    virtual_tokens: Annotated[
-        int,
-        Field(
-            title="Virtual tokens",
-            ge=1,
-            le=200,
-            description="How many trained keys and values each layer gets. They take room in the context.",
-            json_schema_extra=shown("tokens", basic=True),
-        ),
-    ] = 16
     reparameterize: Annotated[
         bool,
         Field(
@@ -46,33 +36,27 @@ class PrefixTuningParams(TrainingParams):
         ),
     ] = 128
 
-    @field_validator("gradient_checkpointing")
-    @classmethod
-    def _no_checkpointing(cls, value: bool) -> bool:
-        if value:
-            raise ValueError(
-                "gradient checkpointing computes a layer again without the trained keys and values: leave it off"
-            )
-        return value
-
-    def prefix_numbers(self, facts: ModelFacts) -> int:
-        """What is kept after training: a key and a value for each virtual token, layer and head."""
-        return self.virtual_tokens * facts.layers * 2 * facts.kv_heads * facts.head_dim
-
     def trainable_parameters(self, facts: ModelFacts) -> int:
         """The prefix itself, or its embeddings and the two maps of the MLP that write it."""
         if not self.reparameterize:
-            return self.prefix_numbers(facts)
+            return self.prompt_numbers(facts)
         width = facts.kv_heads * facts.head_dim
         written = facts.layers * 2 * width
         first = width * self.prefix_width + self.prefix_width
         second = self.prefix_width * written + written
         return self.virtual_tokens * width + first + second
 
+    def kept_beside(self, facts: ModelFacts) -> tuple[float, float]:
+        """The MLP keeps its hidden layer and what it wrote, once for all rows."""
+        each_token, fixed = super().kept_beside(facts)
+        if self.reparameterize:
+            fixed += self.virtual_tokens * self.prefix_width + self.prompt_numbers(facts)
+        return each_token, fixed
+
 
 def refuse(facts: ModelFacts, params: PrefixTuningParams) -> LabError | None:
     """Why this model cannot serve these parameters, or None."""
-    return refuse_base(facts, params, "Prefix tuning", params.virtual_tokens)
+    return refuse_base(facts, params, "Prefix tuning")
 
 
 LAB = Lab(

@@ -8,27 +8,17 @@ from labs.common.metrics import INFERENCE_METRICS, SWITCH_METRIC, TRAINING_METRI
 from labs.common.params import TrainingParams, shown
 from labs.common.refusals import refuse_base
 from labs.common.tuning_lab import TUNING_FORMATS, tuning_stages
+from labs.common.virtual_tokens import SoftPromptParams
 from labs.contract import Accepts, Lab, LabError, Source
 from labs.models import ModelFacts
 
 Initialization = Literal["random", "text"]
 
 
-class PromptTuningParams(TrainingParams):
+class PromptTuningParams(SoftPromptParams):
     """Trained vectors before the embeddings of every prompt."""
 
-    steps: Annotated[int, TrainingParams.own("steps")] = 150
     learning_rate: Annotated[float, TrainingParams.own("learning_rate")] = 0.1
-    virtual_tokens: Annotated[
-        int,
-        Field(
-            title="Virtual tokens",
-            ge=1,
-            le=200,
-            description="How many trained vectors stand before each prompt. They take room in the context.",
-            json_schema_extra=shown("tokens", basic=True),
-        ),
-    ] = 16
     initialization: Annotated[
         Initialization,
         Field(
@@ -55,7 +45,7 @@ class PromptTuningParams(TrainingParams):
 
 def refuse(facts: ModelFacts, params: PromptTuningParams) -> LabError | None:
     """Why this model cannot serve these parameters, or None."""
-    return refuse_base(facts, params, "Prompt tuning", params.virtual_tokens)
+    return refuse_base(facts, params, "Prompt tuning")
 
 
 LAB = Lab(

@@ -64,7 +64,11 @@ class PromptTuning(PromptLearning[PromptTuningParams]):
             Column("cosine", "Cosine of the nearest"),
         ]
         rows = [
-            [i + 1, "  ".join(repr(self.tokenizer.decode([t]))[1:-1] for t in found), float(near[0])]
+            [
+                i + 1,
+                "  ".join(repr(self.tokenizer.decode([t]))[1:-1] for t in found),
+                float(near[0]),
+            ]
             for i, (near, found) in enumerate(zip(cosines, ids.tolist(), strict=True))
         ]
         run.table("nearest_words", "Which words the learned vectors lie near to", columns, rows)
