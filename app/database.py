@@ -99,6 +99,18 @@ def after_commit(session: Session, call: Callable[..., object], *args: Any) -> N
     session.info.setdefault("after_commit", []).append((call, args))
 
 
+@contextmanager
+def all_or_nothing(session: Session) -> Iterator[None]:
+    """A part of a transaction that fails as a whole, with the calls that waited for the commit."""
+    waiting = list(session.info.get("after_commit", []))
+    try:
+        with session.begin_nested():
+            yield
+    except BaseException:
+        session.info["after_commit"] = waiting
+        raise
+
+
 def commit(session: Session) -> None:
     """Commit, then make the calls that waited for it."""
     session.commit()

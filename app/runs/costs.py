@@ -142,17 +142,8 @@ def _time_factor(runs: Sequence[Row[Any]]) -> float:
     )
 
 
-def estimate(
-    session: Session,
-    lab: Lab,
-    params: Params,
-    facts: ModelFacts,
-    model: LanguageModel,
-    lengths: Lengths | None = None,
-    reserve_bytes: int | None = None,
-) -> Json:
+def estimate(pricing: Pricing, params: Params, reserve_bytes: int | None = None) -> Json:
     """What a run would need, where it fits, and what would need less."""
-    pricing = Pricing(session, lab, facts, model, lengths)
     return {
         **pricing.estimate(params, reserve_bytes),
         "alternatives": [_option(each, pricing) for each in pricing.alternatives(params)],

@@ -44,6 +44,7 @@ class _Party:
     runs: ColumnElement[bool]
     seconds_since: Callable[[datetime], float]
     full: tuple[str, str]
+    too_few: str
     used_up: str
 
 
@@ -65,15 +66,15 @@ def take_turn(session: Session, actor: User) -> Classroom | None:
     return session.get(Classroom, classroom_id, populate_existing=True)
 
 
-def check(session: Session, actor: User, classroom: Classroom | None) -> None:
-    """Refuse one more run than the person or the class may have.
+def check(session: Session, actor: User, classroom: Classroom | None, runs: int = 1) -> None:
+    """Refuse so many more runs than the person or the class may have.
 
     Raises:
         TooMany: With the limit, what is used of it, and when there is room again.
     """
     now = clock.now()
     for party in _parties(session, actor, classroom, now):
-        _check_waiting(session, party, now)
+        _check_waiting(session, party, runs, now)
         _check_seconds(party, now)
 
 
@@ -109,6 +110,7 @@ def _parties(
             N_("You have {count} of at most {limit} runs waiting. The first of them should start in about {wait}; you may also cancel one."),
             N_("You have {count} of at most {limit} runs waiting. Wait until one has started, or cancel one."),
         ),
+        N_("These are {runs} runs, and there is room for {room}: you have {count} of at most {limit} runs waiting. Start fewer of them, or wait until some have started."),
         N_("You have used {used} of the {limit} device-minutes that one person may use in 24 hours. There is room again in about {wait}."),
     )  # fmt: skip
     if classroom is None:
@@ -121,18 +123,22 @@ def _parties(
             N_("Your class has {count} of at most {limit} runs waiting. The first of them should start in about {wait}."),
             N_("Your class has {count} of at most {limit} runs waiting. Try again when one has started."),
         ),
+        N_("These are {runs} runs, and there is room for {room}: your class has {count} of at most {limit} runs waiting. Start fewer of them, or wait until some have started."),
         N_("Your class has used {used} of the {limit} device-minutes that it may use in 24 hours. There is room again in about {wait}."),
     )  # fmt: skip
     return [person, whole]
 
 
-def _check_waiting(session: Session, party: _Party, now: datetime) -> None:
+def _check_waiting(session: Session, party: _Party, runs: int, now: datetime) -> None:
     limit = party.limits.waiting
     if limit is None:
         return
     count = _count_waiting(session, party.runs)
-    if count < limit:
+    if count + runs <= limit:
         return
+    if count < limit:
+        room = limit - count
+        raise TooMany(party.too_few, runs=runs, room=room, count=count, limit=limit)
     expected, unknown = party.full
     start = _next_start(session, party.runs)
     if start is None or start <= now:

@@ -14,11 +14,13 @@ from app import clock
 from app.database import after_commit, commit, reading
 from app.errors import Conflict, FieldError, InvalidInput
 from app.i18n import N_, gettext
-from app.models import Dataset, LanguageModel, Run, User, new_id
+from app.models import Classroom, Dataset, LanguageModel, Run, User, new_id
 from app.runs import lifecycle, preflight, queries, quota, same_work, taking
 from app.runs.dispatch import fill_devices
 from app.runs.fields import read_params
+from app.runs.preflight import Checked, Shared
 from app.runs.reasons import reason_of
+from app.runs.refusals import Refusals
 from app.runs.same_work import Offer
 from labs import registry
 
@@ -45,6 +47,8 @@ class Submission:
     reserve_bytes: int | None = None
     # Take a finished run of the same work over, where there is one.
     reuse: bool = False
+    # The sweep or scoreboard that starts it, and its place there, from 0.
+    group: tuple[UUID, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,16 @@ class Outlook:
 
     estimate: Json
     same_work: Offer | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A submission that holds, its fingerprint, and the finished run that it takes over."""
+
+    submission: Submission
+    checked: Checked
+    mark: str
+    offer: Offer | None
 
 
 def submit(session: Session, actor: User, submission: Submission) -> Run:
@@ -70,24 +84,29 @@ def submit(session: Session, actor: User, submission: Submission) -> Run:
     classroom = quota.take_turn(session, actor)
     if known := _earlier(session, actor, submission):
         return known
-    checked = preflight.check(session, actor, submission)
-    _hold_dataset(session, checked.dataset)
-    mark = same_work.fingerprint(checked)
-    offer = _wanted_offer(session, actor, submission, checked, mark)
-    if offer is None:
-        preflight.check_room(checked)
-        quota.check(session, actor, classroom)
-    run = _new_run(session, actor, submission, checked)
-    run.fingerprint = mark
-    run.classroom_id = classroom.id if classroom else None
-    if offer is not None:
-        run.seed = offer.seed
-    lifecycle.insert_queued(session, run)
-    if offer is None:
-        after_commit(session, fill_devices)
-    else:
-        taking.take(session, run, offer)
-    return run
+    ready = _ready(session, actor, submission, Shared(session, actor))
+    return _queue(session, actor, classroom, [ready])[0]
+
+
+def submit_all(
+    session: Session, actor: User, classroom: Classroom | None, submissions: Sequence[Submission]
+) -> list[Run]:
+    """Queue all of these, or none; they are runs of one group and have no keys of their own.
+
+    The caller has taken this person's turn (`quota.take_turn`), which gave the class.
+
+    Raises:
+        InvalidInput: With each field that does not hold in some of them, once.
+        TooMany: If there is not room for all of them.
+        Unavailable: If the disk could not take them all.
+    """
+    shared, refusals = Shared(session, actor), Refusals(len(submissions))
+    ready = []
+    for each in submissions:
+        with refusals.noted(each.name):
+            ready.append(_ready(session, actor, each, shared))
+    refusals.tell()
+    return _queue(session, actor, classroom, ready)
 
 
 def settled(session: Session, run: Run) -> Run:
@@ -105,6 +124,40 @@ def look(session: Session, actor: User, submission: Submission) -> Outlook:
     return Outlook(checked.estimate, offer)
 
 
+def _ready(session: Session, actor: User, submission: Submission, shared: Shared) -> _Ready:
+    checked = preflight.check(session, actor, submission, shared)
+    mark = same_work.fingerprint(checked)
+    offer = _wanted_offer(session, actor, submission, checked, mark)
+    if offer is None:
+        preflight.check_device(checked)
+    return _Ready(submission, checked, mark, offer)
+
+
+def _queue(
+    session: Session, actor: User, classroom: Classroom | None, ready: Sequence[_Ready]
+) -> list[Run]:
+    for dataset in {each.checked.dataset.id: each.checked.dataset for each in ready}.values():
+        _hold_dataset(session, dataset)
+    computed = [each.checked for each in ready if each.offer is None]
+    if computed:
+        preflight.check_disk(*computed)
+        quota.check(session, actor, classroom, len(computed))
+        after_commit(session, fill_devices)
+    return [_insert(session, actor, classroom, each) for each in ready]
+
+
+def _insert(session: Session, actor: User, classroom: Classroom | None, ready: _Ready) -> Run:
+    run = _new_run(session, actor, ready.submission, ready.checked)
+    run.fingerprint = ready.mark
+    run.classroom_id = classroom.id if classroom else None
+    if ready.offer is not None:
+        run.seed = ready.offer.seed
+    lifecycle.insert_queued(session, run)
+    if ready.offer is not None:
+        taking.take(session, run, ready.offer)
+    return run
+
+
 def _hold_dataset(session: Session, dataset: Dataset) -> None:
     """From here to the commit nobody deletes it; whoever just has is told of."""
     still = select(Dataset.id).where(Dataset.id == dataset.id)
@@ -113,7 +166,7 @@ def _hold_dataset(session: Session, dataset: Dataset) -> None:
 
 
 def _wanted_offer(
-    session: Session, actor: User, submission: Submission, checked: preflight.Checked, mark: str
+    session: Session, actor: User, submission: Submission, checked: Checked, mark: str
 ) -> Offer | None:
     if not submission.reuse:
         return None
@@ -152,9 +205,7 @@ def _asks_for(session: Session, submission: Submission, run: Run) -> bool:
     )
 
 
-def _new_run(
-    session: Session, actor: User, submission: Submission, checked: preflight.Checked
-) -> Run:
+def _new_run(session: Session, actor: User, submission: Submission, checked: Checked) -> Run:
     now = clock.now()
     seed = submission.seed
     return Run(
@@ -171,6 +222,8 @@ def _new_run(
         dataset_id=checked.dataset.id,
         parent_run_id=submission.parent_run,
         retry_of_id=submission.retry_of,
+        group_id=submission.group[0] if submission.group else None,
+        group_place=submission.group[1] if submission.group else None,
         estimate=checked.estimate,
         memory_bytes=checked.estimate["memory_bytes"],
         seconds_low=checked.estimate["seconds"][0],

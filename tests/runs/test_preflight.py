@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import InvalidInput, Unavailable
-from app.runs.preflight import check, check_room
+from app.runs.preflight import check, check_disk
 from app.runs.preflight.room import disk_bytes
 from app.runs.preflight.rows import SAMPLED_ROWS
 from app.runs.preflight.tokens import RowLength, row_tokenizer
@@ -278,7 +278,7 @@ def test_a_run_that_would_fill_the_disk_is_refused(
     monkeypatch.setenv("BUNSEN_MIN_FREE_BYTES", str(free - need // 2))
     get_settings.cache_clear()
     with pytest.raises(Unavailable, match="checkpoints and artifacts"):
-        check_room(checked)
+        check_disk(checked)
 
 
 def test_what_a_run_leaves_grows_with_what_it_trains() -> None:

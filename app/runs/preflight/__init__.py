@@ -11,9 +11,10 @@ from app.models import Dataset, LanguageModel, User
 from app.runs import costs
 from app.runs.fields import read_params
 from app.runs.preflight.fields import check_plain, check_stages, find_lab, refused
-from app.runs.preflight.inputs import find_base_model, find_dataset, find_parent, parent_artifact
+from app.runs.preflight.inputs import parent_artifact
 from app.runs.preflight.room import must_fit, need_disk
 from app.runs.preflight.rows import RowsFound, judge
+from app.runs.preflight.shared import Shared
 from app.runs.preflight.ways import with_ways
 from labs.contract import Lab, Params
 from labs.models import ModelFacts
@@ -21,7 +22,7 @@ from labs.models import ModelFacts
 if TYPE_CHECKING:
     from app.runs.submit import Submission
 
-__all__ = ["Checked", "check", "check_room", "parent_artifact"]
+__all__ = ["Checked", "Shared", "check", "check_device", "check_disk", "parent_artifact"]
 
 Json = dict[str, Any]
 
@@ -40,19 +41,25 @@ class Checked:
     estimate: Json
 
 
-def check(session: Session, actor: User, submission: "Submission") -> Checked:
+def check(
+    session: Session, actor: User, submission: "Submission", shared: Shared | None = None
+) -> Checked:
     """Check a submission as a whole.
+
+    Args:
+        shared: What the submissions that come with this one have looked up already.
 
     Raises:
         InvalidInput: With every field that does not hold.
     """
+    shared = shared or Shared(session, actor)
     lab = find_lab(submission.lab)
     stages, errors = check_stages(lab, submission.stages)
     errors += check_plain(submission)
     params, wrong = read_params(lab.params, submission.params)
-    base_model, facts, model_errors = find_base_model(session, lab, submission.base_model)
-    dataset, dataset_errors = find_dataset(session, actor, lab, submission.dataset)
-    parent, parent_errors = find_parent(session, actor, lab, submission.parent_run)
+    base_model, facts, model_errors = shared.base_model(lab, submission.base_model)
+    dataset, dataset_errors = shared.dataset(lab, submission.dataset)
+    parent, parent_errors = shared.parent(lab, submission.parent_run)
     errors += [*wrong, *model_errors, *dataset_errors, *parent_errors]
     if params and facts:
         errors += refused(lab, facts, params)
@@ -62,21 +69,26 @@ def check(session: Session, actor: User, submission: "Submission") -> Checked:
         errors += found.errors
     if errors or params is None or facts is None or base_model is None or dataset is None:
         raise InvalidInput(errors)
-    estimate = costs.estimate(
-        session, lab, params, facts, base_model, found.lengths, submission.reserve_bytes
-    )
-    pricing = costs.Pricing(session, lab, facts, base_model, found.lengths)
+    pricing = shared.pricing(lab, facts, base_model, found.lengths)
+    estimate = costs.estimate(pricing, params, submission.reserve_bytes)
     told = {**with_ways(estimate, pricing, params), "warnings": list(found.warnings)}
     sha256 = parent.sha256 if parent else None
     return Checked(lab, stages, params, base_model, dataset, facts, sha256, told)
 
 
-def check_room(checked: Checked) -> None:
-    """Refuse what no device here could ever hold, or the disk could not take.
+def check_device(checked: Checked) -> None:
+    """Refuse what no device here could ever hold.
 
     Raises:
         InvalidInput: With the alternatives that would fit the largest device.
-        Unavailable: If the disk is nearly full.
     """
     must_fit(checked.estimate)
-    need_disk(checked.lab, checked.facts, checked.params)
+
+
+def check_disk(*checked: Checked) -> None:
+    """Refuse what the disk could not take together.
+
+    Raises:
+        Unavailable: If the disk is nearly full.
+    """
+    need_disk(*((each.lab, each.facts, each.params) for each in checked))

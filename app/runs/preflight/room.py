@@ -1,7 +1,7 @@
 """Whether there is room for a run: on any device, and on the disk."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.errors import FieldError, InvalidInput, Unavailable
@@ -13,6 +13,7 @@ from labs.models import ModelFacts
 from labs.rundir import CHECKPOINTS_KEPT
 
 Json = dict[str, Any]
+Work = tuple[Lab, ModelFacts, Params]
 # A trained number in a checkpoint: itself, its two moments, and the best value so far.
 CHECKPOINT_BYTES = 16
 WEIGHT_BYTES = 4
@@ -50,8 +51,8 @@ def fitting(estimate: Mapping[str, Any]) -> list[Json]:
     return [each for each in estimate["alternatives"] if each["fits"]]
 
 
-def need_disk(lab: Lab, facts: ModelFacts, params: Params) -> None:
-    """Refuse a run whose checkpoints and artifacts the disk could not take."""
+def need_disk(*works: Work) -> None:
+    """Refuse runs whose checkpoints and artifacts the disk could not take together."""
     settings = get_settings()
     settings.home.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(settings.home).free
@@ -60,19 +61,40 @@ def need_disk(lab: Lab, facts: ModelFacts, params: Params) -> None:
             N_("The disk is nearly full ({free} left), so no new run is taken. Tell an administrator."),
             free=gibibytes(free),
         )  # fmt: skip
-    need = disk_bytes(lab, facts, params)
+    need = _together(works)
     if free < settings.min_free_bytes + need:
-        raise Unavailable(
-            N_("This run would leave about {need} of checkpoints and artifacts, and {free} of the disk are left, of which {kept} stay free. Tell an administrator, or choose fewer stages or a smaller model."),
-            need=gibibytes(need), free=gibibytes(free), kept=gibibytes(settings.min_free_bytes),
+        told = (
+            N_("This run would leave about {need} of checkpoints and artifacts, and {free} of the disk are left, of which {kept} stay free. Tell an administrator, or choose fewer stages or a smaller model.")
+            if len(works) == 1
+            else N_("These {runs} runs would leave about {need} of checkpoints and artifacts, and {free} of the disk are left, of which {kept} stay free. Tell an administrator, or start fewer of them.")
         )  # fmt: skip
+        kept = gibibytes(settings.min_free_bytes)
+        raise Unavailable(
+            told, runs=len(works), need=gibibytes(need), free=gibibytes(free), kept=kept
+        )
 
 
 def disk_bytes(lab: Lab, facts: ModelFacts, params: Params) -> int:
     """What a run would leave: checkpoints while it trains, artifacts for good. An estimate."""
-    count = getattr(params, "trainable_parameters", None)
-    trained = int(count(facts)) if count else 0
-    artifacts = trained * WEIGHT_BYTES
+    checkpoints = WRITTEN_AT_ONCE * _trained(facts, params) * CHECKPOINT_BYTES
+    return checkpoints + kept_bytes(lab, facts, params)
+
+
+def kept_bytes(lab: Lab, facts: ModelFacts, params: Params) -> int:
+    """What a run would leave for good. An estimate."""
+    artifacts = _trained(facts, params) * WEIGHT_BYTES
     if "merged" in lab.produces:
         artifacts += facts.bytes
-    return WRITTEN_AT_ONCE * trained * CHECKPOINT_BYTES + artifacts + WORDS_BYTES
+    return artifacts + WORDS_BYTES
+
+
+def _together(works: Sequence[Work]) -> int:
+    """All that stays, and the checkpoints of the largest: they train one after another."""
+    kept = [kept_bytes(*work) for work in works]
+    checkpoints = [disk_bytes(*work) - left for work, left in zip(works, kept, strict=True)]
+    return sum(kept) + max(checkpoints, default=0)
+
+
+def _trained(facts: ModelFacts, params: Params) -> int:
+    count = getattr(params, "trainable_parameters", None)
+    return int(count(facts)) if count else 0

@@ -48,6 +48,15 @@ class RowLength:
         return min(given + self.answer, max_length) - max(1, given)
 
 
+@dataclass(frozen=True, slots=True)
+class RowText:
+    """One row as text: what is given, what is learned with its end token, what stands behind it."""
+
+    given: str
+    learned: str
+    behind: str
+
+
 class RowTokenizer:
     """A base model's own tokenizer and template."""
 
@@ -57,12 +66,14 @@ class RowTokenizer:
         self._tokenizer = tokenizer
         self._template = template
         self._words = words
+        self._end_word = words.get("eos_token", "")
         self._end = _id(tokenizer, words.get("eos_token"))
         self._unknown = _id(tokenizer, words.get("unk_token"))
         begin = _id(tokenizer, words.get("bos_token"))
         by_itself = tokenizer.encode("").ids
         adds = begin is not None and (begin in by_itself or config.get("add_bos_token") is True)
         self._begin = [begin] if adds and begin is not None else []
+        self._begin_word = words.get("bos_token", "") if self._begin else ""
 
     def measure(self, example: Example) -> RowLength:
         """How long a row is. Raises `TemplateRefused` for what the model's template refuses."""
@@ -77,6 +88,19 @@ class RowTokenizer:
             sum(each == self._unknown for each in ids) if self._unknown is not None else 0,
             max(ids, default=0),
         )
+
+    def text(self, example: Example) -> RowText:
+        """A row as the trainer will make it. Raises `TemplateRefused` as `measure` does."""
+        before = self._prompt_text(example.prompt) if example.prompt else ""
+        templated = bool(example.prompt) and self._template is not None
+        answer = self._answer_text(example, before)
+        at = answer.rfind(self._end_word) if self._end_word else -1
+        if at < 0:
+            learned, behind = answer + self._end_word, ""
+        else:
+            at += len(self._end_word)
+            learned, behind = answer[:at], answer[at:]
+        return RowText(before if templated else self._begin_word + before, learned, behind)
 
     def _prompt_text(self, prompt: Sequence[Message]) -> str:
         if self._template is None:

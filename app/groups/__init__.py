@@ -1,0 +1,1 @@
+"""Runs that were started as one: a sweep over values, or a scoreboard of methods."""
