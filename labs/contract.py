@@ -233,7 +233,7 @@ class LabContext(Protocol):
         title: str,
         x: Sequence[str],
         y: Sequence[str],
-        values: Sequence[Sequence[float]],
+        values: Sequence[Sequence[float | None]],
         unit: str = "",
     ) -> None:
         """Show a matrix as colours; `values[row][column]`, rows along `y`."""

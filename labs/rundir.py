@@ -67,7 +67,7 @@ class DirectoryContext:
         title: str,
         x: Sequence[str],
         y: Sequence[str],
-        values: Sequence[Sequence[float]],
+        values: Sequence[Sequence[float | None]],
         unit: str = "",
     ) -> None:
         self._events.write("heatmap", name=name, title=title, x=x, y=y, values=values, unit=unit)

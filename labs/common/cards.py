@@ -35,6 +35,10 @@ One run with one seed; greedy decoding on rows that were not trained on.
 
 {results}
 
+## Load it
+
+{loading}
+
 ## Parameters
 
 ```json
@@ -47,10 +51,44 @@ One run with one seed; greedy decoding on rows that were not trained on.
 """
 
 
+LOADED = """In this folder; give the base model by its folder or its hub id:
+
+```python
+{lines}```"""
+PEFT = """\
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+base = AutoModelForCausalLM.from_pretrained({base})
+model = PeftModel.from_pretrained(base, ".")
+"""
+TRANSFORMERS = """\
+from transformers import AutoModelForCausalLM
+
+model = AutoModelForCausalLM.from_pretrained(".")
+"""
+LOADING = {"peft": PEFT, "transformers": TRANSFORMERS}
+
+
+def loading_lines(library: str, base_name: str) -> str:
+    """Python that loads an artifact of a library from its own folder; empty for other libraries."""
+    return LOADING.get(library, "").format(base=json.dumps(base_name))
+
+
 def write_card(
-    folder: Path, lab: Lab, params: Params, run: LabContext, results: Json, library: str
+    folder: Path,
+    lab: Lab,
+    params: Params,
+    run: LabContext,
+    results: Json,
+    library: str,
+    loading: str | None = None,
 ) -> None:
-    """Write README.md beside the weights."""
+    """Write README.md beside the weights.
+
+    `loading` is Python that loads them, run in their folder; left out, the library's own way.
+    """
+    lines = loading_lines(library, run.base_model_name) if loading is None else loading
     sources = (f"- {s.authors} ({s.year}). {s.title}. arXiv:{s.arxiv}" for s in lab.sources)
     card = CARD.format(
         base=run.base_model_name,
@@ -66,6 +104,7 @@ def write_card(
         seed=run.seed,
         device=run.device,
         results=_results(results),
+        loading=LOADED.format(lines=lines) if lines else f"By the stages of this lab ({library}).",
         params=json.dumps(params.model_dump(mode="json"), indent=1, ensure_ascii=False),
         sources="\n".join(sources),
     )

@@ -26,10 +26,7 @@ class PeftTuning(Tuning[P, PeftModel]):
     def attach(self, base: PreTrainedModel) -> PeftModel:
         """The frozen base with fresh parts on it."""
         prepared = self.prepare(base)
-        if self.params.gradient_checkpointing:
-            prepared.gradient_checkpointing_enable(
-                gradient_checkpointing_kwargs={"use_reentrant": False}
-            )
+        self.checkpoint_gradients(prepared)
         made = get_peft_model(prepared, self.config(prepared))
         assert isinstance(made, PeftModel)  # mixed adapters are another class
         return made

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -12,6 +13,18 @@ from labs.common.params import TrainingParams
 from labs.common.seeding import restore_random_state, save_random_state
 
 Weights = dict[str, Tensor]
+# Whether weight decay pulls a parameter of that name towards zero.
+Decays = Callable[[str, nn.Parameter], bool]
+
+
+def never(name: str, parameter: nn.Parameter) -> bool:
+    """No parameter is decayed."""
+    return False
+
+
+def matrices(name: str, parameter: nn.Parameter) -> bool:
+    """Matrices are decayed, vectors (biases, norms, lengths) are not."""
+    return parameter.ndim >= 2
 
 
 class TrainingState:
@@ -20,11 +33,13 @@ class TrainingState:
     The order of the data needs no state: it follows from seed and step.
     """
 
-    def __init__(self, model: nn.Module, params: TrainingParams, device: str) -> None:
+    def __init__(
+        self, model: nn.Module, params: TrainingParams, device: str, decays: Decays = never
+    ) -> None:
         self.model = model
         self.device = device
         self.trainable = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        self.optimizer = _optimizer(self.trainable, params)
+        self.optimizer = _optimizer(self.trainable, params, decays)
         self.scaler = torch.amp.GradScaler(device, enabled=params.precision == "fp16")
         self.step = 0
         self.best_step = 0
@@ -85,13 +100,15 @@ class TrainingState:
         }
 
 
-def _optimizer(trainable: dict[str, nn.Parameter], params: TrainingParams) -> torch.optim.AdamW:
-    """AdamW; vectors (biases, norms, lengths) are never decayed."""
-    matrices = [p for p in trainable.values() if p.ndim >= 2]
-    vectors = [p for p in trainable.values() if p.ndim < 2]
+def _optimizer(
+    trainable: dict[str, nn.Parameter], params: TrainingParams, decays: Decays
+) -> torch.optim.AdamW:
+    """AdamW, which pulls towards zero only what the method wants pulled."""
+    pulled = [p for name, p in trainable.items() if decays(name, p)]
+    free = [p for name, p in trainable.items() if not decays(name, p)]
     groups = [
-        {"params": matrices, "weight_decay": params.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
+        {"params": pulled, "weight_decay": params.weight_decay},
+        {"params": free, "weight_decay": 0.0},
     ]
     used = [group for group in groups if group["params"]]
     return torch.optim.AdamW(used, lr=params.learning_rate, fused=True)

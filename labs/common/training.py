@@ -14,7 +14,7 @@ from labs.common.loss import answer_loss, autocast, count_targets
 from labs.common.memory import allocated_bytes, peak_bytes, synchronize
 from labs.common.params import TrainingParams
 from labs.common.schedule import learning_rate, total_steps
-from labs.common.state import TrainingState
+from labs.common.state import Decays, TrainingState, never
 from labs.contract import Diverged, LabContext
 
 Evaluation = Callable[[], dict[str, float]]
@@ -38,6 +38,7 @@ def fit(
     run: LabContext,
     evaluate: Evaluation,
     evaluate_base: Evaluation | None = None,
+    decays: Decays = never,
 ) -> Fit:
     """Train the parameters of a model that require a gradient; keep the best by validation loss.
 
@@ -53,13 +54,14 @@ def fit(
         run: Where it logs and saves.
         evaluate: Gives at least "eval/loss", without changing the model.
         evaluate_base: The same for the untouched base, where the model does not start as it.
+        decays: Which parameters weight decay pulls towards zero.
 
     Raises:
         Diverged: If the loss becomes not-a-number or infinite.
         Stopped: If somebody asked for it; a checkpoint has been saved.
     """
     steps = total_steps(params, len(rows))
-    state = TrainingState(model, params, run.device)
+    state = TrainingState(model, params, run.device, decays)
     _begin(state, run, evaluate, evaluate_base)
     while state.step < steps and not _patience_is_over(state, params):
         _stop_if_asked(state, run)

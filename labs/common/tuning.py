@@ -1,12 +1,17 @@
 """A way of tuning a language model, as the stages that all tuning labs share need it."""
 
+import inspect
+import json
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import ModuleType
 from typing import ClassVar, Generic, TypeVar
 
+from torch import nn
 from transformers import PreTrainedModel
 
+from labs.common.cards import loading_lines
 from labs.common.loading import DTYPES, CausalModel, load_model
 from labs.common.params import TrainingParams
 from labs.contract import N_, Json, Lab, LabContext
@@ -26,10 +31,8 @@ class Tuning(ABC, Generic[P, M]):
     kept: ClassVar[str] = "adapter"
     library: ClassVar[str] = "peft"
     trained_part: ClassVar[str] = N_("Trained weights")
-    # Whether the model with fresh parts says exactly what the base says.
+    # Whether the model with fresh parts says what the base says.
     starts_as_base: ClassVar[bool] = True
-    # How far its logits may then lie from the base's: 0 where nothing is rounded anew.
-    start_tolerance: ClassVar[float] = 0.0
 
     def __init__(self, params: P) -> None:
         self.params = params
@@ -42,6 +45,13 @@ class Tuning(ABC, Generic[P, M]):
     def attach(self, base: PreTrainedModel) -> M:
         """Freeze the base and add what is trained, drawn from torch's generator."""
 
+    def checkpoint_gradients(self, base: PreTrainedModel) -> None:
+        """Keep few activations and compute the others twice, where the run asks for it."""
+        if self.params.gradient_checkpointing:
+            base.gradient_checkpointing_enable(
+                gradient_checkpointing_kwargs={"use_reentrant": False}
+            )
+
     @abstractmethod
     def save(self, model: M, folder: Path, base_name: str) -> None:
         """Write what was trained, naming the base, not its path."""
@@ -53,6 +63,14 @@ class Tuning(ABC, Generic[P, M]):
     def load_tuned(self, run: LabContext, folder: Path) -> M:
         """The tuned model from the run's base and a saved artifact."""
         return self.load(self.load_base(run), folder)
+
+    def loading(self, base_name: str) -> str:
+        """The lines of Python that load what `save` wrote, run in its folder."""
+        return loading_lines(self.library, base_name)
+
+    def decays(self, name: str, parameter: nn.Parameter) -> bool:
+        """Whether weight decay pulls a trained parameter: only where zero means “no change”."""
+        return False
 
     def untouched(self, model: M) -> AbstractContextManager[object]:
         """While it is open the model is the base, so that step 0 measures the base."""
@@ -67,3 +85,11 @@ class Tuning(ABC, Generic[P, M]):
     def after_training(self, model: M, run: LabContext) -> Json:
         """Figures of the method's own, for the summary of the stage."""
         return {}
+
+
+def own_loader(module: ModuleType, call: str, base_name: str) -> str:
+    """The text of a lab's own loader, and the lines that call it on a base."""
+    text = inspect.getsource(module).partition('"""\n\n')[2]
+    opened = f"model = AutoModelForCausalLM.from_pretrained({json.dumps(base_name)})"
+    imported = "from transformers import AutoModelForCausalLM"
+    return f"{text}\n\n{imported}\n\n{opened}\n{call}\n"

@@ -5,8 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 
 from tests.labs.tiny import make_dataset, make_model
+
+
+# As trainers do; a bar has a thread that outlives its test.
+transformers.utils.logging.disable_progress_bar()
 
 
 @pytest.fixture(scope="session")

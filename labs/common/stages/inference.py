@@ -68,6 +68,7 @@ def inference(tuning: Tuning[Any, Any], run: LabContext) -> Json:
         "test/loss": tuned.loss,
         "test/base_loss": base.loss,
         **tuned.latency.metrics(),
+        "latency/base_mean_seconds": base.latency.mean,
     }
 
 

@@ -1,12 +1,15 @@
 """Deploy by merging: put what was learned into the weights, prove that nothing changed, save."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from labs.common.agreement import agree, compared_prompts, logits
+from labs.common.agreement import Prompts, agree, compared_prompts, logits
 from labs.common.artifacts import folder_bytes, require_artifact, save_model
 from labs.common.cards import write_card
 from labs.common.data import prepare
@@ -18,6 +21,32 @@ from labs.models import read_facts
 
 # Above this size the weights are merged in the run's own precision: float32 would not fit.
 LARGEST_FLOAT32 = 1_500_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What merging starts from: the artifact of training, and the base to put it into."""
+
+    tuning: Tuning[Any, Any]
+    run: LabContext
+    kept: Path
+    dtype: torch.dtype
+    prompts: Prompts
+
+    @classmethod
+    def begin(cls, tuning: Tuning[Any, Any], run: LabContext) -> "_Work":
+        kept = require_artifact(run, tuning.kept, "train")
+        data = prepare(run.dataset, load_tokenizer(run.base_model), tuning.params.max_length)
+        small = read_facts(run.base_model).parameters <= LARGEST_FLOAT32
+        dtype = torch.float32 if small else DTYPES[tuning.params.precision]
+        run.progress(1, 4, "loading the full-precision base")
+        return cls(tuning, run, kept, dtype, compared_prompts(data))
+
+    def base(self) -> PreTrainedModel:
+        return load_model(self.run.base_model, self.run.device, self.dtype)
+
+    def says(self, model: nn.Module) -> list[Tensor]:
+        return logits(model, self.prompts, self.run.device)
 
 
 def merge(
@@ -37,38 +66,55 @@ def merge(
     Raises:
         LabError: If merged and unmerged logits differ by more than the tolerance.
     """
-    kept = require_artifact(run, tuning.kept, "train")
-    tokenizer = load_tokenizer(run.base_model)
-    prompts = compared_prompts(prepare(run.dataset, tokenizer, tuning.params.max_length))
-    facts = read_facts(run.base_model)
-    small = facts.parameters <= LARGEST_FLOAT32
-    dtype = torch.float32 if small else DTYPES[tuning.params.precision]
-    run.progress(1, 4, "loading the full-precision base")
+    work = _Work.begin(tuning, run)
+    tuned: CausalModel = tuning.load(work.base(), work.kept)
+    unmerged = work.says(tuned)
+    return _leave(work, unmerged, merged_into(tuned))
 
-    tuned: CausalModel = tuning.load(load_model(run.base_model, run.device, dtype), kept)
-    unmerged = logits(tuned, prompts, run.device)
-    merged = merged_into(tuned)
+
+def apply(
+    tuning: Tuning[Any, Any],
+    run: LabContext,
+    as_trained: Callable[[PreTrainedModel, Path], nn.Module],
+) -> Json:
+    """Apply what was saved to a fresh base, compare it with the model as training had it, save.
+
+    For methods whose `load` gives a plain model. Reads and leaves what `merge` does.
+
+    Raises:
+        LabError: If a logit differs by more than the tolerance.
+    """
+    work = _Work.begin(tuning, run)
+    trained = work.says(as_trained(work.base(), work.kept))
+    release(run.device)
+    return _leave(work, trained, tuning.load(work.base(), work.kept))
+
+
+def _leave(work: _Work, unmerged: list[Tensor], merged: PreTrainedModel) -> Json:
+    """Prove that the merged model says the same, save it, and prove that of the saved one."""
+    tuning, run = work.tuning, work.run
     run.progress(2, 4, "comparing logits")
-    found = agree(unmerged, logits(merged, prompts, run.device), dtype)
+    found = agree(unmerged, work.says(merged), work.dtype)
     found.require(
         "Merging changed a logit by {difference}, more than the {tolerance} that rounding explains. The merged model was not saved."
     )
     run.progress(3, 4, "saving")
 
     measured = {"merge/max_difference": found.difference}
-    stored = getattr(torch, facts.dtype, dtype)
+    stored = getattr(torch, read_facts(run.base_model).dtype, work.dtype)
+    tokenizer = load_tokenizer(run.base_model)
     with run.artifact("merged", "merged", int(run.result("train").get("best_step", 0))) as folder:
         save_model(merged, stored, tokenizer, run.base_model, folder)
         summary = {**_quality(run), **measured}
         write_card(folder, tuning.lab, tuning.params, run, summary, library="transformers")
         merged_bytes = folder_bytes(folder)
-    del tuned, merged
+    del merged
     release(run.device)
-    saved = load_model(run.run_dir / "artifacts" / "merged", run.device, dtype)
-    again = agree(unmerged, logits(saved, prompts, run.device), dtype)
+    saved = load_model(run.run_dir / "artifacts" / "merged", run.device, work.dtype)
+    again = agree(unmerged, work.says(saved), work.dtype)
     run.log(int(run.result("train").get("steps", 0)), measured)
     _show_agreement(run, found.difference, again.difference, found.tolerance)
-    show_sizes(run, {tuning.kept: folder_bytes(kept), "merged": merged_bytes})
+    show_sizes(run, {tuning.kept: folder_bytes(work.kept), "merged": merged_bytes})
     run.progress(4, 4, "done")
     return {
         **measured,

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from labs.common.agreement import agree, compared_prompts, logits

@@ -2,11 +2,13 @@
 
 from typing import Any
 
-from labs.common.agreement import compared_prompts, largest_difference, logits
+import torch
+
+from labs.common.agreement import agree, compared_prompts, logits
 from labs.common.data import Prepared, prepare
 from labs.common.evaluation import commonest_answer_share
 from labs.common.formatting import template_name
-from labs.common.loading import count_parameters, load_tokenizer
+from labs.common.loading import DTYPES, count_parameters, load_tokenizer
 from labs.common.seeding import seed_everything
 from labs.common.showing import show_data
 from labs.common.tuning import Tuning
@@ -35,9 +37,14 @@ def setup(tuning: Tuning[Any, Any], run: LabContext) -> Json:
     seed_everything(run.seed)
     base = tuning.load_base(run)
     prompts = compared_prompts(data, 1)
+    dtype = torch.bfloat16 if getattr(base, "is_quantized", False) else DTYPES[params.precision]
     before = logits(base, prompts, run.device)
     model = tuning.attach(base)
-    difference = largest_difference(before, logits(model, prompts, run.device))
+    found = agree(before, logits(model, prompts, run.device), dtype)
+    if tuning.starts_as_base:
+        found.require(
+            "Before any training the model differs from its base: a logit by {difference}, more than the {tolerance} that rounding explains."
+        )
     run.progress(2, 3, "counting parameters")
 
     total, trainable = count_parameters(model)
@@ -51,7 +58,7 @@ def setup(tuning: Tuning[Any, Any], run: LabContext) -> Json:
     run.progress(3, 3, "ready")
     return {
         **counted,
-        "difference_at_start": difference,
+        "difference_at_start": found.difference,
         "template": template_name(tokenizer),
         "training_rows": len(data.train),
         "truncated_share": data.truncated_share,

@@ -39,7 +39,9 @@ def train(tuning: Tuning[Any, Any], run: LabContext) -> Json:
             return measure()
 
     baseline = None if tuning.starts_as_base else measure_base
-    fitted = fit(model, data.train, pad_id(tokenizer), params, run, measure, baseline)
+    fitted = fit(
+        model, data.train, pad_id(tokenizer), params, run, measure, baseline, tuning.decays
+    )
     best = measure()
 
     _show_memory(tuning.trained_part, model, run)
@@ -55,7 +57,8 @@ def train(tuning: Tuning[Any, Any], run: LabContext) -> Json:
     }
     with run.artifact(tuning.kept, tuning.kept, fitted.best_step) as folder:
         tuning.save(model, folder, run.base_model_name)
-        write_card(folder, tuning.lab, params, run, summary, library=tuning.library)
+        loading = tuning.loading(run.base_model_name)
+        write_card(folder, tuning.lab, params, run, summary, tuning.library, loading)
         size = folder_bytes(folder)
     run.log(fitted.steps, {"artifact/bytes": size})
     return {**summary, f"{tuning.kept}_bytes": size}

@@ -57,9 +57,13 @@ class Adapter(nn.Module):
         return h + self.change(h)
 
     def change(self, h: Tensor) -> Tensor:
-        """Δh, (..., d): at most m directions and a constant. Not linear, so no weight holds it."""
-        added: Tensor = self.up(self.activation(self.down(h)))
-        return added
+        """Δh, (..., d): at most m directions and a constant. Not linear, so no weight holds it.
+
+        Computed in the adapter's own format and given in that of h: in a 16-bit model it
+        stays in float32.
+        """
+        added: Tensor = self.up(self.activation(self.down(h.to(self.down.weight.dtype))))
+        return added.to(h.dtype)
 
 
 def sublayer(x: Tensor, frozen: Callable[[Tensor], Tensor], adapter: Adapter) -> Tensor:

@@ -99,7 +99,9 @@ LAB = Lab(
     default_model="base",
     default_dataset="tickets",
     sources=(
-        Source("Houlsby et al.", "Parameter-Efficient Transfer Learning for NLP", 2019, "1902.00751"),
+        Source(
+            "Houlsby et al.", "Parameter-Efficient Transfer Learning for NLP", 2019, "1902.00751"
+        ),
         Source(
             "Pfeiffer et al.",
             "AdapterFusion: Non-Destructive Task Composition for Transfer Learning",

@@ -22,5 +22,6 @@ def inference(params: BitFitParams, run: LabContext) -> Json:
 
 
 def deploy(params: BitFitParams, run: LabContext) -> Json:
-    """b + Δb in place of b; leave the artifact `merged`."""
-    return stages.merge(BitFitTuning(params), run, lambda tuned: tuned)
+    """b + Δb in place of b on a fresh base; leave the artifact `merged`."""
+    tuning = BitFitTuning(params)
+    return stages.apply(tuning, run, tuning.as_trained)

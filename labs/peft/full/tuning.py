@@ -8,6 +8,7 @@ from transformers import PreTrainedModel
 
 from labs.common.artifacts import save_model
 from labs.common.loading import DTYPES, load_model, load_tokenizer
+from labs.common.state import matrices
 from labs.common.tuning import Tuning
 from labs.contract import N_, Column, LabContext
 from labs.models import read_facts
@@ -28,10 +29,7 @@ class FullTuning(Tuning[FullParams, PreTrainedModel]):
 
     def attach(self, base: PreTrainedModel) -> PreTrainedModel:
         """All weights in float32; autocast computes in the run's precision."""
-        if self.params.gradient_checkpointing:
-            base.gradient_checkpointing_enable(
-                gradient_checkpointing_kwargs={"use_reentrant": False}
-            )
+        self.checkpoint_gradients(base)
         nn.Module.to(base, dtype=torch.float32)
         return base.requires_grad_(True)
 
@@ -47,6 +45,10 @@ class FullTuning(Tuning[FullParams, PreTrainedModel]):
     def load_tuned(self, run: LabContext, folder: Path) -> PreTrainedModel:
         """The saved model in the run's precision, without loading the base first."""
         return load_model(folder, run.device, DTYPES[self.params.precision])
+
+    def decays(self, name: str, parameter: nn.Parameter) -> bool:
+        """Matrices, as AdamW's authors did; biases and norms are left alone."""
+        return matrices(name, parameter)
 
     def show_attached(self, model: PreTrainedModel, run: LabContext) -> None:
         """Where the weights are."""

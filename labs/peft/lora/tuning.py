@@ -4,10 +4,12 @@ from collections import defaultdict
 
 import torch
 from peft import LoraConfig, PeftModel, prepare_model_for_kbit_training
+from torch import nn
 from transformers import PreTrainedModel
 
 from labs.common.loading import DTYPES, load_model
 from labs.common.peft_tuning import PeftTuning
+from labs.common.state import matrices
 from labs.contract import N_, Column, LabContext
 from labs.peft.lora.method import singular_values
 from labs.peft.lora.spec import ALL_LINEAR, LAB, LoraParams
@@ -52,6 +54,10 @@ class LoraTuning(PeftTuning[LoraParams]):
             use_rslora=params.variant == "rslora",
             use_dora=params.variant == "dora",
         )
+
+    def decays(self, name: str, parameter: nn.Parameter) -> bool:
+        """A and B: with zeros in either there is no update. Lengths of DoRA are left alone."""
+        return matrices(name, parameter)
 
     def show_attached(self, model: PeftModel, run: LabContext) -> None:
         """The trained share of each kind of matrix."""
