@@ -4,32 +4,28 @@ The web process asks before a run is queued, so nothing here loads weights, and 
 in a folder is executed: pickles and repositories with code of their own are refused.
 """
 
-import json
-import struct
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labs.contract import Json, LabError
+from labs.contract import Json
+from labs.model_files import TOKENIZERS, ModelRefused, Tensor, damaged, read_json, read_tensors
 
-LARGEST_JSON = 64 << 20
-LARGEST_HEADER = 100 << 20
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+__all__ = ["Matrix", "ModelFacts", "ModelRefused", "read_config", "read_facts"]
+
 CAUSAL = ("ForCausalLM", "LMHeadModel")
-DTYPE_BYTES = {
-    **dict.fromkeys(("F64", "I64", "U64"), 8),
-    **dict.fromkeys(("F32", "I32", "U32"), 4),
-    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 2),
-    **dict.fromkeys(("I8", "U8", "BOOL", "F8_E4M3", "F8_E5M2"), 1),
-}
+# Families whose matrices are stored with their inputs first (transformers' Conv1D).
+TRANSPOSED = ("gpt2", "openai-gpt")
 DTYPE_NAMES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-
-
-class ModelRefused(LabError):
-    """The folder holds no model that a lab can load safely."""
+# What transformers calls models, classes and methods; anything else in their place is not shown.
+WORD = re.compile(r"[A-Za-z0-9_.-]{1,80}")
+LARGEST_NUMBER = 1 << 31
+MOST_LAYERS = 10_000
+# Modules of a layer with different names; a model has about ten, with experts some hundreds.
+MOST_PARTS = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,35 +69,29 @@ def read_facts(folder: Path) -> ModelFacts:
     """Read a Hugging Face model folder; raises `ModelRefused` with the reason."""
     if not folder.is_dir():
         raise ModelRefused("There is no model folder “{name}”.", name=folder.name)
+    config = read_config(folder)
+    return _facts(folder, config, read_tensors(folder))
+
+
+def read_config(folder: Path) -> Json:
+    """`config.json` of a causal language model that transformers itself knows, with a tokenizer.
+
+    Says without any weights what can be said against a folder.
+
+    Raises:
+        ModelRefused: With the reason.
+    """
     config = _config(folder)
     _refuse_code(folder, config)
     _require_tokenizer(folder)
-    tensors = dict(_tensors(folder))
-    return _facts(folder, config, tensors)
-
-
-@dataclass(frozen=True, slots=True)
-class _Tensor:
-    dtype: str
-    shape: tuple[int, ...]
-
-    @property
-    def size(self) -> int:
-        size = 1
-        for length in self.shape:
-            size *= length
-        return size
-
-    @property
-    def bytes(self) -> int:
-        return self.size * DTYPE_BYTES[self.dtype]
+    return config
 
 
 def _config(folder: Path) -> Json:
     path = folder / "config.json"
     if not path.is_file():
         raise ModelRefused("“{name}” has no config.json.", name=folder.name)
-    config = _read_json(path)
+    config = read_json(path)
     architecture = _architecture(config)
     if not architecture.endswith(CAUSAL):
         raise ModelRefused(
@@ -114,12 +104,17 @@ def _config(folder: Path) -> Json:
 
 def _architecture(config: Json) -> str:
     listed = config.get("architectures")
-    return str(listed[0]) if isinstance(listed, list) and listed else ""
+    return _word(listed[0]) if isinstance(listed, list) and listed else ""
+
+
+def _word(value: Any) -> str:
+    """A name of the kind that transformers gives, else nothing."""
+    return value if isinstance(value, str) and WORD.fullmatch(value) else ""
 
 
 def _refuse_code(folder: Path, config: Json) -> None:
     files = (folder / "tokenizer_config.json", folder / "generation_config.json")
-    others = [_read_json(path) for path in files if path.is_file()]
+    others = [read_json(path) for path in files if path.is_file()]
     if any("auto_map" in each for each in (config, *others)):
         raise ModelRefused(
             "“{name}” needs code of its own (auto_map). Only models that transformers itself knows are allowed.",
@@ -135,71 +130,7 @@ def _require_tokenizer(folder: Path) -> None:
         )
 
 
-def _tensors(folder: Path) -> Iterator[tuple[str, _Tensor]]:
-    for path in _weight_files(folder):
-        yield from _header(path).items()
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        return _shards(folder, index)
-    if (folder / "model.safetensors").is_file():
-        return [folder / "model.safetensors"]
-    if any(found for pattern in PICKLES for found in folder.glob(pattern)):
-        raise ModelRefused(
-            "“{name}” has pickled weights only, which can run code when they are loaded. Convert them to safetensors first.",
-            name=folder.name,
-        )
-    raise ModelRefused("“{name}” has no model.safetensors.", name=folder.name)
-
-
-def _shards(folder: Path, index: Path) -> list[Path]:
-    weight_map = _read_json(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise _damaged(index, "it lists no weights")
-    names = sorted({str(name) for name in weight_map.values()})
-    for name in names:
-        if Path(name).name != name or not (folder / name).is_file():
-            raise ModelRefused(
-                "“{model}” lacks the file {file} that its index names.",
-                model=folder.name,
-                file=name,
-            )
-    return [folder / name for name in names]
-
-
-def _header(path: Path) -> dict[str, _Tensor]:
-    """Names, types and shapes of a safetensors file, checked against its length."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        first = file.read(8)
-        length = struct.unpack("<Q", first)[0] if len(first) == 8 else 0
-        if not 2 <= length <= min(LARGEST_HEADER, size - 8):
-            raise _damaged(path, "its header has an impossible length")
-        header = _parse_json(path, file.read(length))
-    header.pop("__metadata__", None)
-    return {name: _tensor(path, name, entry, size - 8 - length) for name, entry in header.items()}
-
-
-def _tensor(path: Path, name: str, entry: Any, data_bytes: int) -> _Tensor:
-    try:
-        tensor = _Tensor(entry["dtype"], tuple(int(length) for length in entry["shape"]))
-        start, end = (int(offset) for offset in entry["data_offsets"])
-        sound = 0 <= start <= end <= data_bytes and end - start == tensor.bytes
-    except (KeyError, TypeError, ValueError):
-        sound = False
-    if not sound or any(length < 0 for length in tensor.shape):
-        raise ModelRefused(
-            "“{name}” is damaged: {file}: the entry of {entry} is not sound.",
-            name=path.parent.name,
-            file=path.name,
-            entry=name[:80],
-        )
-    return tensor
-
-
-def _facts(folder: Path, config: Json, tensors: Mapping[str, _Tensor]) -> ModelFacts:
+def _facts(folder: Path, config: Json, tensors: Mapping[str, Tensor]) -> ModelFacts:
     whole = _Numbers(folder, config)
     hidden = whole("hidden_size", "n_embd", "d_model")
     heads = whole("num_attention_heads", "n_head")
@@ -207,12 +138,16 @@ def _facts(folder: Path, config: Json, tensors: Mapping[str, _Tensor]) -> ModelF
     for tensor in tensors.values():
         kinds[tensor.dtype] += tensor.size
     stored = kinds.most_common(1)[0][0] if kinds else "F32"
-    quantization = config.get("quantization_config") or {}
+    tensors = {name: tensor for name, tensor in tensors.items() if not _is_buffer(name, tensor)}
+    model_type = _word(config.get("model_type"))
+    biases, matrices = _biases(tensors), _matrices(tensors, model_type in TRANSPOSED)
+    sublayers = frozenset(_sublayers(tensors))
+    _refuse_many(folder, biases, matrices, sublayers)
     return ModelFacts(
         name=folder.name,
-        model_type=str(config.get("model_type", "")),
+        model_type=model_type,
         architecture=_architecture(config),
-        layers=whole("num_hidden_layers", "n_layer", "num_layers"),
+        layers=whole("num_hidden_layers", "n_layer", "num_layers", most=MOST_LAYERS),
         hidden_size=hidden,
         heads=heads,
         kv_heads=whole("num_key_value_heads", default=heads),
@@ -221,15 +156,29 @@ def _facts(folder: Path, config: Json, tensors: Mapping[str, _Tensor]) -> ModelF
         vocab_size=whole("vocab_size"),
         max_positions=whole("max_position_embeddings", "n_positions", "n_ctx", default=2048),
         tied=bool(config.get("tie_word_embeddings", "lm_head.weight" not in tensors)),
-        biases=_biases(tensors),
+        biases=biases,
         parameters=sum(tensor.size for tensor in tensors.values()),
         bytes=sum(tensor.bytes for tensor in tensors.values()),
         dtype=DTYPE_NAMES.get(stored, stored.lower()),
         has_chat_template=_has_chat_template(folder),
-        quantization=str(quantization.get("quant_method", "")),
-        matrices=_matrices(tensors),
-        sublayers=frozenset(_sublayers(tensors)),
+        quantization=_quantization(config),
+        matrices=matrices,
+        sublayers=sublayers,
     )
+
+
+def _refuse_many(folder: Path, *parts: Sized) -> None:
+    """More kinds of modules in a layer than any model has."""
+    if any(len(each) > MOST_PARTS for each in parts):
+        raise damaged(folder / "model.safetensors", "it lists too many tensors")
+
+
+def _quantization(config: Json) -> str:
+    """How the weights are stored, where that is in few bits."""
+    stated = config.get("quantization_config")
+    if not stated:
+        return ""
+    return (_word(stated.get("quant_method")) if isinstance(stated, dict) else "") or "unknown"
 
 
 class _Numbers:
@@ -239,10 +188,10 @@ class _Numbers:
         self.folder = folder
         self.config = config
 
-    def __call__(self, *names: str, default: int | None = None) -> int:
+    def __call__(self, *names: str, default: int | None = None, most: int = LARGEST_NUMBER) -> int:
         for name in names:
             value = self.config.get(name)
-            if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            if type(value) is int and 0 < value <= most:
                 return value
         if default is None:
             raise ModelRefused(
@@ -253,7 +202,7 @@ class _Numbers:
         return default
 
 
-def _biases(tensors: Mapping[str, _Tensor]) -> dict[str, int]:
+def _biases(tensors: Mapping[str, Tensor]) -> dict[str, int]:
     """`model.layers.0.self_attn.q_proj.bias` counts for `self_attn.q_proj`."""
     found = Counter[str]()
     for name, tensor in tensors.items():
@@ -265,20 +214,47 @@ def _biases(tensors: Mapping[str, _Tensor]) -> dict[str, int]:
     return dict(found)
 
 
-def _matrices(tensors: Mapping[str, _Tensor]) -> dict[str, Matrix]:
-    """Weight matrices inside the numbered layers, by the last part of their module's name."""
+def _is_buffer(name: str, tensor: Tensor) -> bool:
+    """Masks and frequencies that older files of GPT-2 and GPT-NeoX keep beside the weights."""
+    last = name.rpartition(".")[2]
+    return last in ("masked_bias", "inv_freq") or (last == "bias" and len(tensor.shape) > 1)
+
+
+def _matrices(tensors: Mapping[str, Tensor], transposed: bool) -> dict[str, Matrix]:
+    """Weight matrices inside the numbered layers, by the last part of their module's name.
+
+    Where two parts of a layer use one name, their own stands before it: `attn.c_proj` and
+    `mlp.c_proj` of GPT-2. peft takes both forms.
+    """
+    inside = {name: _place(name) for name in tensors if name.endswith(".weight")}
+    inside = {n: steps for n, steps in inside.items() if steps and len(tensors[n].shape) == 2}
+    owners: dict[str, set[str]] = {}
+    for steps in inside.values():
+        owners.setdefault(steps[-1], set()).add(_owner(steps))
     found: dict[str, Matrix] = {}
-    for name, tensor in tensors.items():
-        parts = name.split(".")
-        if parts[-1] != "weight" or len(tensor.shape) != 2 or not any(map(str.isdigit, parts)):
-            continue
-        known = found.get(parts[-2])
-        outputs, inputs = tensor.shape
-        found[parts[-2]] = Matrix((known.count if known else 0) + 1, outputs, inputs)
+    for name, steps in inside.items():
+        shared = len(owners[steps[-1]]) > 1 and _owner(steps)
+        key = f"{_owner(steps)}.{steps[-1]}" if shared else steps[-1]
+        count = found[key].count if key in found else 0
+        outputs, inputs = tensors[name].shape[::-1] if transposed else tensors[name].shape
+        found[key] = Matrix(count + 1, outputs, inputs)
     return found
 
 
-def _sublayers(tensors: Mapping[str, _Tensor]) -> Iterator[str]:
+def _place(name: str) -> list[str]:
+    """`model.layers.0.mlp.up_proj.weight` is `mlp`, `up_proj` of its layer; empty outside layers."""
+    steps = name.split(".")[:-1]
+    layer = next((i for i, step in enumerate(steps) if step.isdigit()), len(steps))
+    return steps[layer + 1 :] or steps[layer:]
+
+
+def _owner(steps: Sequence[str]) -> str:
+    """The part of a layer that a module belongs to; experts of a mixture are not told apart."""
+    numbered = any(step.isdigit() for step in steps)
+    return "" if numbered or len(steps) < 2 else steps[-2]
+
+
+def _sublayers(tensors: Mapping[str, Tensor]) -> Iterator[str]:
     """`model.layers.0.self_attn.q_proj.weight` lies in `self_attn`."""
     for name in tensors:
         steps = name.split(".")
@@ -289,30 +265,5 @@ def _sublayers(tensors: Mapping[str, _Tensor]) -> Iterator[str]:
 
 def _has_chat_template(folder: Path) -> bool:
     path = folder / "tokenizer_config.json"
-    stated = path.is_file() and bool(_read_json(path).get("chat_template"))
+    stated = path.is_file() and bool(read_json(path).get("chat_template"))
     return stated or (folder / "chat_template.jinja").is_file()
-
-
-def _read_json(path: Path) -> Json:
-    if path.stat().st_size > LARGEST_JSON:
-        raise _damaged(path, "it is larger than 64 MiB")
-    return _parse_json(path, path.read_bytes())
-
-
-def _parse_json(path: Path, content: bytes) -> Json:
-    try:
-        value = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path, "it is not valid JSON") from error
-    if not isinstance(value, dict):
-        raise _damaged(path, "it is not a JSON object")
-    return value
-
-
-def _damaged(path: Path, reason: str) -> ModelRefused:
-    return ModelRefused(
-        "“{name}” is damaged: {file}: {reason}.",
-        name=path.parent.name,
-        file=path.name,
-        reason=reason,
-    )
