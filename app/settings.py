@@ -33,6 +33,9 @@ class Settings(BaseSettings):
     hub: Literal["offline", "online"] = Field(
         default="offline", description="Whether models may come from the Hugging Face hub."
     )
+    hub_token_file: Path | None = Field(
+        default=None, description="File with a token of the hub, for models that ask for one."
+    )
     secret_file: Path | None = Field(
         default=None, description="File with a secret for signed values; nothing is signed yet."
     )
@@ -82,6 +85,10 @@ class Settings(BaseSettings):
     @property
     def datasets_dir(self) -> Path:
         return self.home / "datasets"
+
+    @property
+    def models_dir(self) -> Path:
+        return self.home / "models"
 
     @property
     def sqlalchemy_url(self) -> str:
