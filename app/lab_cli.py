@@ -164,7 +164,7 @@ def _new_run(args: argparse.Namespace) -> tuple[Path, RunSpec]:
     lab = registry.get(args.lab)
     params = choose_params(lab, args.settings, args.preset)
     model = choose_model(lab, params, args.model or lab.default_model)
-    dataset = choose_dataset(lab, args.dataset or lab.default_dataset)
+    dataset = choose_dataset(lab, params, args.dataset or lab.default_dataset)
     run_dir = (args.out or _default_folder(lab)).absolute()
     if (run_dir / "params.json").exists():
         raise WrongUse(

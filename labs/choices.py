@@ -60,8 +60,8 @@ def choose_model(lab: Lab, params: Params, name: str) -> Resource:
     return Resource(folder.name, str(folder))
 
 
-def choose_dataset(lab: Lab, name: str) -> Resource:
-    """A bundled dataset, a file or a folder that the lab accepts."""
+def choose_dataset(lab: Lab, params: Params, name: str) -> Resource:
+    """A bundled dataset, a file or a folder that the lab accepts with these parameters."""
     known = bundled.datasets()
     path = known.get(name, Path(name).expanduser()).absolute()
     if not path.exists():
@@ -70,11 +70,11 @@ def choose_dataset(lab: Lab, name: str) -> Resource:
             name=name,
             known=", ".join(known) or "none",
         )
-    _check_dataset(lab, path)
+    _check_dataset(lab, params, path)
     return Resource(path.stem if path.is_file() else path.name, str(path))
 
 
-def _check_dataset(lab: Lab, path: Path) -> None:
+def _check_dataset(lab: Lab, params: Params, path: Path) -> None:
     verdict = datasets.inspect(path)
     if not verdict.ok:
         reasons = "\n".join(f"  {p.file}, line {p.line}: {p}" for p in verdict.problems)
@@ -89,6 +89,9 @@ def _check_dataset(lab: Lab, path: Path) -> None:
             found=verdict.format,
             accepted=", ".join(sorted(lab.accepts.formats)),
         )
+    refused = lab.accepts.refuse_format(verdict.format, params)
+    if refused is not None:
+        raise refused
 
 
 def choose_stages(lab: Lab, names: str | None) -> tuple[str, ...]:

@@ -142,17 +142,23 @@ def _accepts_any_model(facts: ModelFacts, params: Params) -> LabError | None:
     return None
 
 
+def _accepts_any_format(form: str, params: Params) -> LabError | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Accepts:
     """What a lab takes: dataset formats, parent artifacts, and which base models.
 
     `refuse` says why a model cannot serve these parameters, or None. It reads a model's
-    `config.json` only, so it answers before a run is queued.
+    `config.json` only, so it answers before a run is queued. `refuse_format` says the same of
+    the format of a dataset, where the parameters narrow `formats`.
     """
 
     formats: frozenset[str]
     parents: frozenset[str] = frozenset()
     refuse: Callable[[ModelFacts, Any], LabError | None] = _accepts_any_model
+    refuse_format: Callable[[str, Any], LabError | None] = _accepts_any_format
 
 
 @dataclass(frozen=True, slots=True)

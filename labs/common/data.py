@@ -1,7 +1,7 @@
 """A dataset as training rows and held-out questions, the same for every run of it."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +11,9 @@ from transformers import PreTrainedTokenizerBase
 from labs.common.formatting import Encoded, encode_all, encode_prompts
 from labs.contract import BadData
 from labs.datasets import Example, Splits, read_splits
+
+# Rows to learn from, of examples, by a tokenizer, up to a length; the same object for every stage.
+Encoder = Callable[[PreTrainedTokenizerBase, Sequence[Example], int], list[Encoded]]
 
 # At every evaluation: enough to steer by, at the price of two or three training steps.
 VALIDATION_ROWS = 64
@@ -58,8 +61,13 @@ class Prepared:
         return sum(row.truncated for row in self.train) / len(self.train)
 
 
-@lru_cache(maxsize=1)
-def prepare(dataset: Path, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Prepared:
+@lru_cache(maxsize=2)
+def prepare(
+    dataset: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    encode: Encoder = encode_all,
+) -> Prepared:
     """Read and encode a dataset; held-out rows are a fixed sample, whatever the run's seed.
 
     The stages of a run ask in turn and share one answer: a dataset never changes.
@@ -68,10 +76,10 @@ def prepare(dataset: Path, tokenizer: PreTrainedTokenizerBase, max_length: int) 
     validation = _sample(splits.validation, VALIDATION_ROWS)
     test = _sample(splits.test, TEST_QUESTIONS)
     prepared = Prepared(
-        train=_encoded(tokenizer, splits.train, max_length),
-        validation=_encoded(tokenizer, validation, max_length),
+        train=_encoded(encode, tokenizer, splits.train, max_length),
+        validation=_encoded(encode, tokenizer, validation, max_length),
         questions=_questions(tokenizer, validation[:VALIDATION_QUESTIONS], max_length),
-        test=_encoded(tokenizer, test, max_length),
+        test=_encoded(encode, tokenizer, test, max_length),
         test_questions=_questions(tokenizer, test, max_length),
         splits=splits,
     )
@@ -89,9 +97,12 @@ def _sample(examples: Sequence[Example], count: int) -> list[Example]:
 
 
 def _encoded(
-    tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example], max_length: int
+    encode: Encoder,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example],
+    max_length: int,
 ) -> tuple[Encoded, ...]:
-    rows = encode_all(tokenizer, examples, max_length)
+    rows = encode(tokenizer, examples, max_length)
     return tuple(row for row in rows if row.targets > 0)
 
 

@@ -2,7 +2,8 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import nn
@@ -15,6 +16,9 @@ from labs.common.generation import answers, same_answer
 from labs.common.loading import CausalModel, pad_id
 from labs.common.loss import answer_loss, autocast, count_targets
 from labs.common.params import MOST_EVALUATED, SPARE_TOKENS, TrainingParams
+
+# Answers questions with a model and its tokenizer, on a device.
+Asker = Callable[[CausalModel, PreTrainedTokenizerBase, Sequence[Question], str], list[str]]
 
 
 def mean_loss(
@@ -85,12 +89,14 @@ def evaluate(
     data: Prepared,
     device: str,
     params: TrainingParams,
+    answered: Asker | None = None,
 ) -> dict[str, float]:
     """What is logged at each evaluation, from the validation split."""
     loss = held_out_loss(model, tokenizer, data.validation, device, params)
     values = {"eval/loss": loss, "eval/perplexity": perplexity(loss)}
     if data.matches_answers and data.questions:
-        found = ask(model, tokenizer, data.questions, device, params)
+        answered = answered or partial(ask, params=params)
+        found = answered(model, tokenizer, data.questions, device)
         values["eval/accuracy"] = accuracy(found, data.questions)
     return values
 

@@ -10,6 +10,9 @@ from torch import Tensor
 from labs.common.loading import CausalModel
 from labs.common.memory import synchronize
 
+# Answers one row on a device: seconds to the first token and to the last.
+Timed = Callable[[CausalModel, Tensor, str], tuple[float, float]]
+
 GENERATIONS = 100
 WARMUP = 5
 NEW_TOKENS = 8
@@ -45,30 +48,32 @@ def measure_latency(
     prompts: Sequence[Sequence[int]],
     device: str,
     check: Callable[[], None] = lambda: None,
+    timed: Timed | None = None,
+    new_tokens: int = NEW_TOKENS,
 ) -> Latency:
-    """Generate `GENERATIONS` times over the prompts in turn, always `NEW_TOKENS` tokens.
+    """Answer `GENERATIONS` times over the prompts in turn, always with as many tokens.
 
     The end token does not stop these generations: times of different lengths could not be
-    compared. The first `WARMUP` are not counted.
+    compared. The first `WARMUP` are not counted. `timed` answers otherwise than by generating.
     """
     model.eval()
     times: list[tuple[float, float]] = []
     for i in range(WARMUP + GENERATIONS):
         check()
         ids = torch.tensor([prompts[i % len(prompts)]], device=device)
-        times.append(_time_generation(model, ids, device))
+        times.append((timed or _time_generation)(model, ids, device))
     counted = times[WARMUP:]
     totals = torch.tensor([total for _, total in counted], dtype=torch.float64)
     p50, p95, p99 = torch.quantile(totals, torch.tensor([0.5, 0.95, 0.99], dtype=torch.float64))
     return Latency(
         generations=GENERATIONS,
-        new_tokens=NEW_TOKENS,
+        new_tokens=new_tokens,
         mean=float(totals.mean()),
         p50=float(p50),
         p95=float(p95),
         p99=float(p99),
         first_token=sum(first for first, _ in counted) / len(counted),
-        tokens_per_second=NEW_TOKENS * len(counted) / float(totals.sum()),
+        tokens_per_second=new_tokens * len(counted) / float(totals.sum()),
     )
 
 

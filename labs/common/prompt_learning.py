@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from transformers import PreTrainedModel
 
 from labs.common.params import TrainingParams
 from labs.common.peft_tuning import ADAPTER, PeftTuning
+from labs.contract import LabError
 
 P = TypeVar("P", bound=TrainingParams)
 WEIGHTS = "prompt_encoder.safetensors"
@@ -36,6 +38,20 @@ class PromptLearning(PeftTuning[P]):
         """The base without the vectors."""
         opened: AbstractContextManager[object] = model.disable_adapter()
         return opened
+
+
+class DeepPrompts(PromptLearning[P]):
+    """Keys and values in every layer, which not every architecture takes."""
+
+    def attach(self, base: PreTrainedModel) -> PeftModel:
+        """The frozen base with fresh keys and values, if it attends to them.
+
+        Raises:
+            LabError: If it does not.
+        """
+        model = super().attach(base)
+        require_attention(model)
+        return model
 
 
 class EncodedPrompt(PromptLearning[P]):
@@ -69,6 +85,28 @@ def with_positions(model: PeftModel) -> PeftModel:
     if "position_ids" in inspect.signature(base.forward).parameters:
         base.register_forward_pre_hook(_give_positions, with_kwargs=True)
     return model
+
+
+@torch.no_grad()
+def require_attention(model: PeftModel) -> None:
+    """Try keys and values on two tokens: what an architecture makes of them its config does not say."""
+    ids = torch.ones(1, 2, dtype=torch.long, device=model.device)
+    given = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    reason = "it says the same with and without them"
+    try:
+        with model.disable_adapter():
+            before = model(**given).logits
+        ignored = torch.equal(model(**given).logits, before)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever the code of an architecture raises
+        ignored, reason = True, f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
+    if ignored:
+        raise LabError(
+            "“{architecture}” does not take trained keys and values before its text ({reason}). Choose another model, or prompt tuning.",
+            architecture=type(model.get_base_model()).__name__,
+            reason=reason,
+        )
 
 
 def _give_positions(

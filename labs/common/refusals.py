@@ -2,6 +2,7 @@
 
 from labs.common.params import TrainingParams
 from labs.contract import LabError
+from labs.formats import LABELLED
 from labs.models import ModelFacts
 
 
@@ -19,6 +20,16 @@ def refuse_quantized(facts: ModelFacts, lab: str) -> LabError | None:
         model=facts.name,
         method=facts.quantization,
         lab=lab,
+    )
+
+
+def refuse_unlabelled(form: str) -> LabError | None:
+    """Rows of a format that carries no label."""
+    if form in LABELLED:
+        return None
+    return LabError(
+        "A classification head needs a dataset with labels: a text or two sentences, and a column “label”. Choose such a dataset, for example “topics”, or the head of the language model.",
+        parameter="head",
     )
 
 

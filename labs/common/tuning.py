@@ -3,16 +3,20 @@
 import inspect
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import ClassVar, Generic, TypeVar
 
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from labs.common.cards import loading_lines
-from labs.common.loading import DTYPES, CausalModel, load_model
+from labs.common.data import Prepared, Question, prepare
+from labs.common.evaluation import ask
+from labs.common.latency import Latency, measure_latency
+from labs.common.loading import DTYPES, CausalModel, load_model, load_tokenizer
 from labs.common.params import TrainingParams
 from labs.contract import N_, Json, Lab, LabContext
 
@@ -40,6 +44,30 @@ class Tuning(ABC, Generic[P, M]):
     def load_base(self, run: LabContext) -> PreTrainedModel:
         """The base as training sees it, in the run's precision."""
         return load_model(run.base_model, run.device, DTYPES[self.params.precision])
+
+    def rows(self, run: LabContext) -> Prepared:
+        """The run's dataset as the method learns it."""
+        return prepare(run.dataset, load_tokenizer(run.base_model), self.params.max_length)
+
+    def ask(
+        self,
+        model: CausalModel,
+        tokenizer: PreTrainedTokenizerBase,
+        questions: Sequence[Question],
+        device: str,
+    ) -> list[str]:
+        """A model's answers, in words."""
+        return ask(model, tokenizer, questions, device, self.params)
+
+    def latency(
+        self,
+        model: CausalModel,
+        prompts: Sequence[Sequence[int]],
+        device: str,
+        check: Callable[[], None],
+    ) -> Latency:
+        """How long an answer takes."""
+        return measure_latency(model, prompts, device, check)
 
     @abstractmethod
     def attach(self, base: PreTrainedModel) -> M:

@@ -10,7 +10,7 @@ from app.errors import InvalidInput
 from app.models import Dataset, LanguageModel, User
 from app.runs import costs
 from app.runs.fields import read_params
-from app.runs.preflight.fields import check_plain, check_stages, find_lab, refused
+from app.runs.preflight.fields import check_plain, check_stages, find_lab, refused, refused_format
 from app.runs.preflight.inputs import parent_artifact
 from app.runs.preflight.room import must_fit, need_disk
 from app.runs.preflight.rows import RowsFound, judge
@@ -63,6 +63,8 @@ def check(
     errors += [*wrong, *model_errors, *dataset_errors, *parent_errors]
     if params and facts:
         errors += refused(lab, facts, params)
+    if params and dataset and not dataset_errors:
+        errors += refused_format(lab, dataset.format, params)
     found = RowsFound()
     if params and facts and base_model and dataset and not dataset_errors:
         found = judge(dataset, Path(base_model.path), facts, params)

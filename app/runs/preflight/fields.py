@@ -73,6 +73,12 @@ def refused(lab: Lab, facts: ModelFacts, params: Params) -> list[FieldError]:
     return [told(refusal.parameter or "base_model", refusal)] if refusal else []
 
 
+def refused_format(lab: Lab, form: str, params: Params) -> list[FieldError]:
+    """Why the lab does not take rows of this format with these parameters."""
+    refusal = lab.accepts.refuse_format(form, params)
+    return [told(refusal.parameter or "dataset", refusal)] if refusal else []
+
+
 def told(field: str, error: LabError) -> FieldError:
     """A lab's sentence at a field of the form."""
     return FieldError(field, error.message, error.values)

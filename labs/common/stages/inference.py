@@ -9,9 +9,9 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from labs.common.artifacts import require_artifact
-from labs.common.data import Prepared, prepare
-from labs.common.evaluation import accuracy, ask, held_out_loss, perplexity
-from labs.common.latency import GENERATIONS, WARMUP, Latency, measure_latency
+from labs.common.data import Prepared
+from labs.common.evaluation import accuracy, held_out_loss, perplexity
+from labs.common.latency import GENERATIONS, WARMUP, Latency
 from labs.common.loading import load_tokenizer
 from labs.common.memory import peak_bytes, release, reset_peak
 from labs.common.seeding import seed_everything
@@ -41,7 +41,7 @@ def inference(tuning: Tuning[Any, Any], run: LabContext) -> Json:
     """
     kept = require_artifact(run, tuning.kept, "train")
     tokenizer = load_tokenizer(run.base_model)
-    data = prepare(run.dataset, tokenizer, tuning.params.max_length)
+    data = tuning.rows(run)
     generations = count()
 
     def tick() -> None:
@@ -87,14 +87,14 @@ def _judge(
     model = tuning.load_base(run) if kept is None else tuning.load_tuned(run, kept)
     found: list[str] = []
     if data.test_questions:
-        found = ask(model, tokenizer, data.test_questions, run.device, params)
+        found = tuning.ask(model, tokenizer, data.test_questions, run.device)
     run.check_stop()
     prompts = [row.ids[: max(1, row.prompt_length)] for row in data.test[:LATENCY_PROMPTS]]
     arm = Arm(
         loss=held_out_loss(model, tokenizer, data.test, run.device, params),
         answers=found,
         accuracy=accuracy(found, data.test_questions) if data.matches_answers else None,
-        latency=measure_latency(model, prompts, run.device, tick),
+        latency=tuning.latency(model, prompts, run.device, tick),
         peak_bytes=peak_bytes(run.device),
     )
     del model

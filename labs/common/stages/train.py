@@ -5,7 +5,6 @@ from typing import Any
 
 from labs.common.artifacts import folder_bytes
 from labs.common.cards import write_card
-from labs.common.data import prepare
 from labs.common.evaluation import evaluate
 from labs.common.loading import CausalModel, count_parameters, load_tokenizer, pad_id
 from labs.common.memory import peak_bytes, reset_peak, tensor_bytes
@@ -26,13 +25,13 @@ def train(tuning: Tuning[Any, Any], run: LabContext) -> Json:
     """
     params = tuning.params
     tokenizer = load_tokenizer(run.base_model)
-    data = prepare(run.dataset, tokenizer, params.max_length)
+    data = tuning.rows(run)
     reset_peak(run.device)
     seed_everything(run.seed)
     model = tuning.attach(tuning.load_base(run))
     total, trainable = count_parameters(model)
 
-    measure = partial(evaluate, model, tokenizer, data, run.device, params)
+    measure = partial(evaluate, model, tokenizer, data, run.device, params, tuning.ask)
 
     def measure_base() -> dict[str, float]:
         with tuning.untouched(model):

@@ -4,12 +4,12 @@ from peft import PeftModel, PrefixTuningConfig
 from transformers import PreTrainedModel
 
 from labs.common.loading import count_parameters
-from labs.common.prompt_learning import EncodedPrompt, encoder_of, vectors_of
+from labs.common.prompt_learning import DeepPrompts, EncodedPrompt, encoder_of, vectors_of
 from labs.contract import N_, Column, LabContext
 from labs.peft.prefix_tuning.spec import LAB, PrefixTuningParams
 
 
-class PrefixTuning(EncodedPrompt[PrefixTuningParams]):
+class PrefixTuning(EncodedPrompt[PrefixTuningParams], DeepPrompts[PrefixTuningParams]):
     """Trained keys and values before those of the text, in every layer."""
 
     lab = LAB
