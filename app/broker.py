@@ -78,7 +78,10 @@ def celery_app() -> "Celery":
 
 
 def reset() -> None:
-    """Forget the application; for tests and after the settings change."""
+    """Forget the application, after the last bell; for tests and after the settings change."""
+    if _ringer.cache_info().currsize:
+        _ringer().shutdown()
+        _ringer.cache_clear()
     celery_app.cache_clear()
 
 

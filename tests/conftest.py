@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 from sqlalchemy.orm import Session
 
-from app import database, migrate
+from app import broker, database, migrate
 from app.database import make_engine
 from app.settings import get_settings
 from tests.support.browser import running_browser
@@ -21,7 +21,6 @@ from tests.support.server import Server, running_server
 
 PAGE_PATIENCE_MS = 10_000
 THREAD_PATIENCE_SECONDS = 10
-LASTING_THREADS: set[str] = set()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,7 +50,7 @@ def wait_for_threads(before: set[threading.Thread]) -> None:
     that database is there."""
     for thread in set(threading.enumerate()) - before:
         thread.join(THREAD_PATIENCE_SECONDS)
-        assert not thread.is_alive() or thread.name in LASTING_THREADS, f"left running: {thread}"
+        assert not thread.is_alive(), f"left running: {thread}"
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +61,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     forget_settings()
     threads = set(threading.enumerate())
     yield folder
+    broker.reset()
     wait_for_threads(threads)
     forget_settings()
 
