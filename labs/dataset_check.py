@@ -1,17 +1,20 @@
-"""The check of a dataset: one pass, counts and 16-byte digests only. Imports no torch."""
+"""The check of a dataset: one pass, counts and hashes only. Imports no torch."""
 
-import hashlib
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labs.contract import Json
+from labs.files.keeper import Keeper, TooMuch
+from labs.files.kinds import Kind, read_file
+from labs.files.rows import Bad, Problem, Row
 from labs.formats import LABELLED, Example, Format, Mismatch, recognise
-from labs.jsonl import Problem, Row, read_rows
-from labs.splits import SPLITS, combined, places, prompt_key, row_key
+from labs.profile import Profile
+from labs.splits import SPLIT_COLUMN, SPLITS, stated_split
+from labs.tally import Tally
 
 PREVIEW_ROWS = 5
+# Nobody corrects more by hand, and a file of nothing else is not read to its end.
+MOST_PROBLEMS = 10_000
 DUPLICATES_WARNED = 0.05
 DUPLICATES_REFUSED = 0.5
 
@@ -29,7 +32,11 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the check of a dataset found. `problems` lists the first of `problem_count`."""
+    """What the check of a dataset found.
+
+    `problems` lists the first of `problem_count`; counting ends at `MOST_PROBLEMS`. Hash and
+    bytes are those of the stored rows; `file_format` is the kind of file they came in.
+    """
 
     format: str
     format_title: str
@@ -41,6 +48,8 @@ class Verdict:
     sha256: str
     bytes: int
     preview: tuple[Example, ...]
+    file_format: str = "jsonl"
+    profile: Profile = field(default_factory=Profile)
 
     @property
     def ok(self) -> bool:
@@ -77,156 +86,152 @@ def _unknown_columns(row: Row, expected: Format | None) -> Problem:
     return Problem(row.file, row.line, "The column “{column}” is missing.", {"column": missing})
 
 
-class Check:
-    """The running state of one check: counts and 16-byte digests, no text but the preview."""
+class _Enough(Exception):
+    """No further row can change the verdict."""
 
-    def __init__(self, listed: int, max_rows: int, labels: tuple[str, ...]) -> None:
+
+class Check:
+    """The running state of one check: counts and hashes, no text but the preview.
+
+    `add` takes rows in, `end` looks at the whole; what was found stands in the attributes.
+    """
+
+    def __init__(
+        self, listed: int, max_rows: int, labels: tuple[str, ...], keeper: Keeper | None = None
+    ) -> None:
         self.listed = listed
         self.max_rows = max_rows
         self.labels = labels
+        self.keeper = keeper
         self.format: Format | None = None
-        self.counts = Counter[str]()
-        self.prompts: dict[bytes, int] = {}
-        self.owners: dict[bytes, str] = {}
-        self.rows_seen: set[bytes] = set()
-        self.duplicates = 0
-        self.leaked = 0
+        self.kind: Kind | None = None
+        self.tally = Tally()
+        self.states_splits: bool | None = None
         self.answers: set[str] = set()
         self.problems: list[Problem] = []
         self.problem_count = 0
-        self.bytes = 0
-        self.digests: dict[str, str] = {}
         self.preview: list[Example] = []
 
-    def read(self, split: str, file: Path) -> None:
-        digest = hashlib.sha256()
-        before = self.counts.total() + self.problem_count
-        for row in read_rows(file, digest):
-            self._take(split, row)
-        self.digests[split] = digest.hexdigest()
-        self.bytes += file.stat().st_size
-        if self.counts.total() + self.problem_count == before:
-            self._refuse(Problem(file.name, 0, "The file has no rows."))
+    def read(self, split: str, file: Path, name: str = "") -> None:
+        """Take in the rows of a file: of one split, or of "all"."""
+        before = self.tally.rows + self.problem_count
+        self.kind, rows = read_file(file, name)
+        try:
+            for row in rows:
+                self._take(split, row)
+        except _Enough:
+            return
+        if self.tally.rows + self.problem_count == before:
+            self.refuse(name or file.name, "The file has no rows.")
 
     def _take(self, split: str, row: Row | Problem) -> None:
         found = row if isinstance(row, Problem) else read_example(row, self.labels, self.format)
         if isinstance(found, Problem):
-            self._refuse(found)
+            self._note(found)
             return
         assert isinstance(row, Row)
-        form, example = found
+        try:
+            form, example = found
+            self._expect(form)
+            stated = self._stated(row) if split == "all" else split
+            place = self._place(row, form)
+        except TooMuch as much:
+            self._note(much.at(row.file, row.line))
+            raise _Enough from much
+        except Bad as bad:
+            self._note(bad.at(row.file, row.line))
+            return
+        self._count(row.file, split, example, stated, place)
+
+    def _expect(self, form: Format) -> None:
         self.format = self.format or form
         if form.name != self.format.name:
             values = {"first": self.format.title, "found": form.title}
-            self._refuse(
-                Problem(
-                    row.file, row.line, "Rows above are “{first}”, this one is “{found}”.", values
-                )
-            )
-            return
-        self._count(split, example)
+            raise Bad("Rows above are “{first}”, this one is “{found}”.", **values)
 
-    def _count(self, split: str, example: Example) -> None:
-        self.counts[split] += 1
+    def _stated(self, row: Row) -> str:
+        """The split that the row names; all rows do, or none."""
+        stated = stated_split(row.value)
+        if self.states_splits is None:
+            self.states_splits = bool(stated)
+        if self.states_splits and not stated:
+            value = str(row.value.get(SPLIT_COLUMN, ""))[:40]
+            message = "The split “{value}” is none of: {known}."
+            raise Bad(message, value=value, known=", ".join(SPLITS))
+        return stated if self.states_splits else ""
+
+    def _place(self, row: Row, form: Format) -> tuple[int, int] | None:
+        """Line and first byte of the row where it is stored, if it is."""
+        if self.keeper is not None and self.problem_count == 0:
+            return self.keeper.write(row.value, form)
+        return (row.line, row.offset) if self.kind and self.kind.name == "jsonl" else None
+
+    def _count(
+        self, file: str, split: str, example: Example, stated: str, place: tuple[int, int] | None
+    ) -> None:
+        if self.tally.rows >= self.max_rows:
+            self.refuse(file, "There are more than {limit} rows.", limit=self.max_rows)
+            raise _Enough
+        self.tally.add(example, split, stated, place)
         if len(self.preview) < PREVIEW_ROWS:
             self.preview.append(example)
         if len(self.answers) < 2:
             self.answers.add(example.answer)
-        if self.counts.total() > self.max_rows:
-            return
-        self._note_keys(split, example)
 
-    def _note_keys(self, split: str, example: Example) -> None:
-        row, prompt = row_key(example), prompt_key(example)
-        self.duplicates += row in self.rows_seen
-        self.rows_seen.add(row)
-        if split == "all":
-            self.prompts[prompt] = self.prompts.get(prompt, 0) + 1
-        else:
-            self.leaked += self.owners.setdefault(prompt, split) != split
-
-    def _refuse(self, problem: Problem) -> None:
+    def _note(self, problem: Problem) -> None:
         self.problem_count += 1
         if len(self.problems) < self.listed:
             self.problems.append(problem)
+        if self.problem_count >= MOST_PROBLEMS:
+            raise _Enough
 
-    def verdict(self, path: Path) -> Verdict:
-        warnings = self._whole_file(path)
-        return Verdict(
-            format=self.format.name if self.format else "",
-            format_title=self.format.title if self.format else "",
-            rows=self.counts.total(),
-            splits=self._split_sizes(),
-            problems=tuple(self.problems),
-            problem_count=self.problem_count,
-            warnings=tuple(warnings),
-            sha256=combined(self.digests),
-            bytes=self.bytes,
-            preview=tuple(self.preview),
-        )
+    def refuse(self, file: str, message: str, **values: Any) -> None:
+        """Note what is wrong with a file as a whole."""
+        self.problem_count += 1
+        if len(self.problems) < self.listed:
+            self.problems.append(Problem(file, 0, message, values))
 
-    def _split_sizes(self) -> dict[str, int]:
-        if set(self.digests) != {"all"}:
-            return {split: self.counts[split] for split in SPLITS}
-        place = places(sorted(self.prompts))
-        sizes = Counter[str]()
-        for prompt, rows in self.prompts.items():
-            sizes[place[prompt]] += rows
-        return {split: sizes[split] for split in SPLITS}
-
-    def _whole_file(self, path: Path) -> list[Notice]:
-        """What only the whole tells: too many rows, one label, too few prompts, duplicates."""
-        rows = self.counts.total()
-        if not self.digests:
-            self._refuse(Problem(path.name, 0, "There is no .jsonl file here."))
-        if set(self.digests) not in ({"all"}, set(SPLITS)) and self.digests:
-            lacking = ", ".join(f"{name}.jsonl" for name in SPLITS if name not in self.digests)
-            self._refuse(Problem(path.name, 0, "The folder lacks {files}.", {"files": lacking}))
-        if rows > self.max_rows:
-            values: Json = {"rows": rows, "limit": self.max_rows}
-            self._refuse(
-                Problem(
-                    path.name,
-                    0,
-                    "The dataset has {rows} rows; at most {limit} are allowed.",
-                    values,
-                )
-            )
-        if rows and "all" in self.digests and len(self.prompts) < 3:
-            self._refuse(
-                Problem(
-                    path.name,
-                    0,
-                    "At least three different prompts are needed: to learn, to choose and to judge by.",
-                )
+    def end(self, name: str, is_single: bool) -> tuple[Profile, list[Notice]]:
+        """What only the whole tells: one label, too few prompts, empty splits, repetitions."""
+        kind = self.kind
+        read_as = "" if kind is None or kind.name != "txt" else "lines"
+        if kind is not None and kind.name == "txt" and kind.by_paragraph:
+            read_as = "paragraphs"
+        profile = self.tally.profile(read_as)
+        rows = self.tally.rows
+        if is_single and rows and profile.distinct_prompts < 3:
+            self.refuse(
+                name,
+                "At least three different prompts are needed: to learn, to choose and to judge by.",
             )
         if rows > 1 and self.format and self.format.name in LABELLED and len(self.answers) == 1:
-            values = {"label": next(iter(self.answers))[:80]}
-            self._refuse(
-                Problem(
-                    path.name,
-                    0,
-                    "Every row has the label “{label}”: there is nothing to learn.",
-                    values,
-                )
-            )
-        return self._repetition(path, rows)
+            label = next(iter(self.answers))[:80]
+            message = "Every row has the label “{label}”: there is nothing to learn."
+            self.refuse(name, message, label=label)
+        notices = self._splits(name, is_single) if rows else []
+        return profile, [*notices, *self._repetition(name, profile)]
 
-    def _repetition(self, path: Path, rows: int) -> list[Notice]:
-        warnings = []
-        share = self.duplicates / rows if rows else 0.0
-        values = {"rows": self.duplicates, "percent": round(100 * share)}
+    def _splits(self, name: str, is_single: bool) -> list[Notice]:
+        if not is_single or not self.states_splits:
+            return []
+        if not self.tally.dealing.follows_rows:
+            message = "All rows name the same split; they are dealt 80 : 10 : 10 all the same."
+            return [Notice(message)]
+        for split, rows in self.tally.split_sizes().items():
+            if rows == 0:
+                self.refuse(name, "No row is in the split “{split}”.", split=split)
+        return []
+
+    def _repetition(self, name: str, profile: Profile) -> list[Notice]:
+        rows = self.tally.rows
+        share = profile.duplicates / rows if rows else 0.0
+        values = {"rows": profile.duplicates, "percent": round(100 * share)}
+        notices = []
         if share > DUPLICATES_REFUSED:
-            self._refuse(
-                Problem(path.name, 0, "{percent} % of the rows repeat an earlier one.", values)
-            )
+            self.refuse(name, "{percent} % of the rows repeat an earlier one.", **values)
         elif share > DUPLICATES_WARNED:
-            warnings.append(Notice("{rows} rows ({percent} %) repeat an earlier one.", values))
-        if self.leaked:
-            warnings.append(
-                Notice(
-                    "{rows} prompts stand in more than one split: results on them say little.",
-                    {"rows": self.leaked},
-                )
-            )
-        return warnings
+            notices.append(Notice("{rows} rows ({percent} %) repeat an earlier one.", values))
+        if profile.leaked_prompts:
+            message = "{rows} prompts stand in more than one split: results on them say little."
+            notices.append(Notice(message, {"rows": profile.leaked_prompts}))
+        return notices

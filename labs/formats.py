@@ -1,6 +1,6 @@
 """The shapes a dataset row can have, each read into the same `Example`. Imports no torch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -47,16 +47,20 @@ Labels = Sequence[str]
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A shape of rows. The first format all of whose `columns` a row has is its format."""
+    """A shape of rows. The first format all of whose `columns` a row has is its format.
+
+    Of other columns only those in `optional` are read.
+    """
 
     name: str
     title: str
     columns: tuple[str, ...]
     read: Callable[[Row, Labels], Example]
+    optional: tuple[str, ...] = ()
 
 
-def recognise(row: Row) -> Format | None:
-    """The format of a row by its columns, or None."""
+def recognise(row: Container[str]) -> Format | None:
+    """The format of a row, or of the names of its columns, or None."""
     return next((f for f in FORMATS if all(column in row for column in f.columns)), None)
 
 
@@ -156,9 +160,30 @@ def _label(row: Row, labels: Labels) -> str:
     value = row["label"]
     if isinstance(value, str):
         return value
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise Mismatch("The column “{column}” is neither text nor a whole number.", column="label")
-    return labels[value] if 0 <= value < len(labels) else str(value)
+    if not labels and value >= 0:
+        return str(value)
+    if not labels:
+        raise Mismatch("The label {label} stands for no class: labels count from 0.", label=value)
+    if not 0 <= value < len(labels):
+        last = len(labels) - 1
+        message = "The label {label} has no name: labels go from 0 to {last}."
+        raise Mismatch(message, label=value, last=last)
+    return labels[value]
+
+
+def with_named_label(row: Row, labels: Labels) -> Row:
+    """The row with its numbered label replaced by the name that goes with it, if there are names.
+
+    Raises:
+        Mismatch: If the number has no name.
+    """
+    if labels and "label" in row and not isinstance(row["label"], str):
+        return {**row, "label": _label(row, labels)}
+    return row
 
 
 def _example(prompt: Sequence[Message], answer: str, rejected: str = "") -> Example:
@@ -181,9 +206,21 @@ def _string(row: Row, column: str) -> str:
 FORMATS = (
     Format("messages", "Messages (ChatML roles)", ("messages",), _messages),
     Format("sharegpt", "Conversations (ShareGPT)", ("conversations",), _sharegpt),
-    Format("preference", "Preference pairs", ("chosen", "rejected"), _preference),
-    Format("alpaca", "Instruction, input, output (Alpaca)", ("instruction", "output"), _alpaca),
-    Format("dolly", "Instruction, context, response (Dolly)", ("instruction", "response"), _dolly),
+    Format("preference", "Preference pairs", ("chosen", "rejected"), _preference, ("prompt",)),
+    Format(
+        "alpaca",
+        "Instruction, input, output (Alpaca)",
+        ("instruction", "output"),
+        _alpaca,
+        ("input",),
+    ),
+    Format(
+        "dolly",
+        "Instruction, context, response (Dolly)",
+        ("instruction", "response"),
+        _dolly,
+        ("context",),
+    ),
     Format(
         "prompt_completion", "Prompt and completion", ("prompt", "completion"), _prompt_completion
     ),

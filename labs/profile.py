@@ -128,6 +128,4 @@ def _lengths(stored: Json) -> Lengths:
 
 
 def _file_map(stored: Json) -> FileMap:
-    return FileMap(
-        **{**stored, "marks": tuple(stored["marks"]), "sample": tuple(stored["sample"])}
-    )
+    return FileMap(**{**stored, "marks": tuple(stored["marks"]), "sample": tuple(stored["sample"])})
