@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-import transformers
+import tqdm
 
 from tests.labs.tiny import make_dataset, make_model
 
-
-# As trainers do; a bar has a thread that outlives its test.
-transformers.utils.logging.disable_progress_bar()
+# The thread that watches over progress bars would outlive the test that drew the first one.
+tqdm.tqdm.monitor_interval = 0
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from labs.events import EventLog, read_events
 from labs.rundir import DirectoryContext
 from labs.runspec import Resource, RunSpec, write_params
 
-SMALL: Json = {"steps": 4, "evaluation_interval": 2, "batch_size": 4, "max_length": 64, "rank": 4}
+SMALL: Json = {"steps": 4, "evaluation_interval": 2, "batch_size": 4, "max_length": 64}
 STAGES = ("setup", "train", "inference", "deploy")
 
 
@@ -21,12 +21,13 @@ def make_spec(
     attempt: int = 1,
     **changes: Any,
 ) -> RunSpec:
+    own: Json = {"rank": 4} if changes.get("lab", "lora") == "lora" else {}
     given: Json = {
         "run_id": "run",
         "attempt": attempt,
         "lab": "lora",
         "stages": tuple(stages),
-        "params": {**SMALL, **(params or {})},
+        "params": {**SMALL, **own, **(params or {})},
         "seed": 0,
         "device": "cpu",
         "threads": 1,
