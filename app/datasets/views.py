@@ -1,4 +1,4 @@
-"""What the pages of datasets show."""
+"""What the list of datasets and its upload show."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,13 +7,36 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app.datasets import queries
-from app.datasets.lines import Line, lines_around
-from app.datasets.upload import FIELD, uses
-from app.errors import AppError, InvalidInput
+from app.datasets.examples import EXAMPLES
+from app.datasets.queries import DatasetFilters
+from app.datasets.shares import Shared, shares_of
+from app.datasets.upload import FIELD, SUFFIXES
+from app.errors import AppError, FieldError, InvalidInput
 from app.html import bytes_
 from app.i18n import sentence
 from app.models import Dataset, User
 from app.settings import get_settings
+from labs.formats import FORMATS
+
+# The field of pasted rows; what is wrong with them is told there.
+ROWS = "rows"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a file or pasted rows were not kept."""
+
+    title: str
+    problems: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Pasted:
+    """What stands in the box for a few rows, and the example it began with."""
+
+    name: str = ""
+    text: str = ""
+    example: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,54 +45,63 @@ class DatasetsPage:
 
     datasets: Sequence[Dataset]
     owners: Mapping[UUID, str]
-    problems: Sequence[str]
-    problems_title: str
+    shares: Mapping[UUID, Sequence[Shared]]
+    filters: DatasetFilters
+    formats: Mapping[str, str]
+    earlier: str | None
+    following: str | None
+    refused_file: Refusal | None
+    refused_rows: Refusal | None
     upload_field: str
+    suffixes: str
     largest: str
+    pasted: Pasted
+    examples: Mapping[str, tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class DatasetPage:
-    """One dataset. Rendered by datasets/show.html."""
-
-    dataset: Dataset
-    owner: str
-    used_by: int
-    may_delete: bool
-    lines: Sequence[Line]
-
-
-def datasets_page(session: Session, actor: User, refused: AppError | None = None) -> DatasetsPage:
-    datasets = queries.list_datasets(session, actor)
+def datasets_page(
+    session: Session,
+    actor: User,
+    filters: DatasetFilters,
+    refused: AppError | None = None,
+    pasted: Pasted | None = None,
+) -> DatasetsPage:
+    """The list; with what was refused at the form it came from."""
+    datasets, has_more = queries.page_of_datasets(session, actor, filters)
+    pasted = pasted or Pasted()
+    told = _refusal(refused)
+    is_pasted = bool(refused) and any(error.field == ROWS for error in _errors(refused))
     return DatasetsPage(
         datasets=datasets,
         owners=queries.owner_names(session, datasets),
-        problems=_told(refused),
-        problems_title=sentence(refused.message, refused.values) if refused else "",
+        shares=shares_of(session, actor, datasets),
+        filters=filters,
+        formats={each.name: each.title for each in reversed(FORMATS)},
+        earlier=filters.address(filters.page - 1) if filters.page > 1 else None,
+        following=filters.address(filters.page + 1) if has_more else None,
+        refused_file=None if is_pasted else told,
+        refused_rows=told if is_pasted else None,
         upload_field=FIELD,
+        suffixes=",".join(SUFFIXES),
         largest=bytes_(get_settings().max_upload_bytes),
+        pasted=with_example(pasted),
+        examples=EXAMPLES,
     )
 
 
-def dataset_page(
-    session: Session,
-    actor: User,
-    dataset: Dataset,
-    line: int | None = None,
-    file: str | None = None,
-) -> DatasetPage:
-    used_by = uses(session, dataset)
-    owners = queries.owner_names(session, [dataset])
-    return DatasetPage(
-        dataset=dataset,
-        owner=owners[dataset.owner_id] if dataset.owner_id else "",
-        used_by=used_by,
-        may_delete=dataset.owner_id == actor.id and used_by == 0,
-        lines=lines_around(dataset, line, file),
-    )
+def with_example(pasted: Pasted) -> Pasted:
+    """The box filled with the example that was asked for, if nothing stands in it."""
+    if pasted.text or pasted.example not in EXAMPLES:
+        return pasted
+    return Pasted(pasted.name, EXAMPLES[pasted.example][1], pasted.example)
 
 
-def _told(refused: AppError | None) -> Sequence[str]:
-    if not isinstance(refused, InvalidInput):
-        return ()
-    return [sentence(each.message, each.values) for each in refused.errors]
+def _refusal(refused: AppError | None) -> Refusal | None:
+    if refused is None:
+        return None
+    problems = [sentence(each.message, each.values) for each in _errors(refused)]
+    return Refusal(sentence(refused.message, refused.values), problems)
+
+
+def _errors(refused: AppError | None) -> Sequence[FieldError]:
+    return refused.errors if isinstance(refused, InvalidInput) else ()
