@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from labs.common.params import TrainingParams
 from labs.common.peft_tuning import ADAPTER, PeftTuning
+from labs.common.state import matrices
 from labs.contract import LabError
 
 P = TypeVar("P", bound=TrainingParams)
@@ -59,6 +60,10 @@ class EncodedPrompt(PromptLearning[P]):
 
     kept: ClassVar[str] = "prompt_encoder"
     library: ClassVar[str] = "bunsen"
+
+    def decays(self, name: str, parameter: nn.Parameter) -> bool:
+        """The matrices of the network are pulled, the vectors that it reads are not."""
+        return "embedding" not in name and matrices(name, parameter)
 
     def save(self, model: PeftModel, folder: Path, base_name: str) -> None:
         """Write the network with all its weights, to go on from or to fold."""

@@ -53,6 +53,13 @@ CASES = (
     # DoRA divides each row by its own norm.
     Case("lora", {"rank": 4, "variant": "dora"}, start=1e-5, gradient_from_step=2, merges=True),
     Case("lora", {"rank": 4, "target_modules": "q_proj, v_proj"}, gradient_from_step=2),
+    Case("p_tuning", {"encoder_width": 32}),
+    Case("p_tuning", {"encoder": "lstm", "encoder_width": 8}),
+    Case("p_tuning_v2"),
+    Case("prefix_tuning"),
+    Case("prefix_tuning", {"reparameterize": True, "prefix_width": 24}),
+    Case("prompt_tuning"),
+    Case("prompt_tuning", {"initialization": "random", "virtual_tokens": 3}),
 )
 
 

@@ -12,7 +12,6 @@ from labs.common.data import prepare
 from labs.common.loading import count_parameters, load_model, load_tokenizer
 from labs.common.peft_tuning import PeftTuning
 from labs.common.prompt_learning import EncodedPrompt, encoder_of, vectors_of
-from labs.common.stages.merge import show_sizes
 from labs.contract import N_, Column, Json, LabContext
 
 
@@ -30,7 +29,7 @@ def fold(tuning: EncodedPrompt[Any], run: LabContext) -> Json:
     run.progress(1, 3, "loading the base model")
     encoded = tuning.load(load_model(run.base_model, run.device), kept)
     before = logits(encoded, prompts, run.device)
-    with_network, _ = count_parameters(encoder_of(encoded))
+    trained, _ = count_parameters(encoder_of(encoded))
     stored = vectors_of(encoded).numel()
 
     run.progress(2, 3, "saving")
@@ -44,16 +43,23 @@ def fold(tuning: EncodedPrompt[Any], run: LabContext) -> Json:
     folded = PeftModel.from_pretrained(load_model(run.base_model, run.device), saved).eval()
     found = agree(before, logits(folded, prompts, run.device), torch.float32)
     found.require(
-        "Without its network the prompt changed a logit by {difference}, more than the {tolerance} that rounding explains."
+        "Without the network that wrote them the vectors changed a logit by {difference}, more than the {tolerance} that rounding explains."
     )
     measured = {"merge/max_difference": found.difference}
     run.log(int(run.result("train").get("steps", 0)), measured)
-    columns = [Column("what", "What"), Column("value", "Numbers")]
-    rows = [[N_("Trained, with the network"), with_network], [N_("Stored, without it"), stored]]
-    run.table("folded", "What is kept of the training", columns, rows)
-    columns = [Column("what", "Compared with the network"), Column("value", "max |Δlogit|")]
+    _show_kept(run, (trained, folder_bytes(kept)), (stored, folder_bytes(saved)))
+    columns = [Column("what", "Compared with what was trained"), Column("value", "max |Δlogit|")]
     rows = [[N_("Folded, saved and loaded"), found.difference], [N_("Tolerance"), found.tolerance]]
-    run.table("merge", "With and without the network it says the same", columns, rows)
-    show_sizes(run, {"adapter": folder_bytes(saved), tuning.kept: folder_bytes(kept)})
+    run.table("merge", "What is kept says the same", columns, rows)
     run.progress(3, 3, "done")
-    return {**measured, "tolerance": found.tolerance, "trained": with_network, "stored": stored}
+    return {**measured, "tolerance": found.tolerance, "trained": trained, "stored": stored}
+
+
+def _show_kept(run: LabContext, trained: tuple[int, int], stored: tuple[int, int]) -> None:
+    columns = [
+        Column("what", "What"),
+        Column("numbers", "Numbers"),
+        Column("bytes", "Size", "bytes"),
+    ]
+    rows = [[N_("What was trained"), *trained], [N_("What is kept of it"), *stored]]
+    run.table("folded", "What is kept of the training", columns, rows)

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from peft import PeftModel, PrefixTuningConfig
 from safetensors.torch import load_file, save_file
+from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from labs.common.data import Prepared, Question, prepare
@@ -39,14 +40,9 @@ class PTuningV2(DeepPrompts[PTuningV2Params]):
     lab = LAB
     trained_part = N_("Prompts and head")
 
-    def __init__(self, params: PTuningV2Params, labels: Sequence[str] = ()) -> None:
+    def __init__(self, params: PTuningV2Params, run: LabContext) -> None:
         super().__init__(params)
-        self.labels = tuple(labels)
-
-    @classmethod
-    def of(cls, params: PTuningV2Params, run: LabContext) -> "PTuningV2":
-        """With the labels of the run's dataset, where the head is for them."""
-        return cls(params, labels_of(run.dataset) if params.head == "classification" else ())
+        self.labels = labels_of(run.dataset) if params.head == "classification" else ()
 
     def config(self, base: PreTrainedModel) -> PrefixTuningConfig:
         """The same parameters in peft's words: a prefix without its projection."""
@@ -70,6 +66,10 @@ class PTuningV2(DeepPrompts[PTuningV2Params]):
         if self.labels:
             head_of(model).weight.requires_grad_(True)
         return model
+
+    def decays(self, name: str, parameter: nn.Parameter) -> bool:
+        """The head is pulled, the prompts are not: a key of zero still takes attention."""
+        return "prompt_encoder" not in name
 
     def save(self, model: PeftModel, folder: Path, base_name: str) -> None:
         """The prompt in peft's layout; beside it the head and what its rows mean."""

@@ -3,9 +3,9 @@
 from peft import PeftModel, PrefixTuningConfig
 from transformers import PreTrainedModel
 
-from labs.common.loading import count_parameters
-from labs.common.prompt_learning import DeepPrompts, EncodedPrompt, encoder_of, vectors_of
+from labs.common.prompt_learning import DeepPrompts, EncodedPrompt, vectors_of
 from labs.contract import N_, Column, LabContext
+from labs.models import read_facts
 from labs.peft.prefix_tuning.spec import LAB, PrefixTuningParams
 
 
@@ -25,8 +25,17 @@ class PrefixTuning(EncodedPrompt[PrefixTuningParams], DeepPrompts[PrefixTuningPa
         )
 
     def show_attached(self, model: PeftModel, run: LabContext) -> None:
-        """What is trained, and what of it is kept."""
-        trained, _ = count_parameters(encoder_of(model))
-        columns = [Column("what", "What"), Column("value", "Numbers")]
-        rows = [[N_("Trained"), trained], [N_("Kept afterwards"), vectors_of(model).numel()]]
+        """What is trained with and without the MLP, and what is kept of either."""
+        facts, stored = read_facts(run.base_model), vectors_of(model).numel()
+        columns = [
+            Column("what", "What"),
+            Column("trained", "Trained", "parameters"),
+            Column("kept", "Kept afterwards"),
+            Column("here", "In this run"),
+        ]
+        rows = []
+        for reparameterize, named in ((False, N_("Prefix alone")), (True, N_("With the MLP"))):
+            params = self.params.model_copy(update={"reparameterize": reparameterize})
+            here = "✓" if reparameterize == self.params.reparameterize else ""
+            rows.append([named, params.trainable_parameters(facts), stored, here])
         run.table("trainable_share", "What prefix tuning trains and keeps", columns, rows)
