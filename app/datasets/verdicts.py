@@ -9,11 +9,12 @@ SHOWN_CHARACTERS = 2000
 
 
 def stored_verdict(verdict: Verdict) -> dict[str, Any]:
-    """What the dataset's row keeps: splits, warnings and a few rows to look at."""
+    """What the dataset's row keeps: splits, warnings, numbers and a few rows to look at."""
     return {
         "format_title": verdict.format_title,
         "splits": verdict.splits,
         "warnings": [{"message": each.message, "values": each.values} for each in verdict.warnings],
+        "profile": verdict.profile.stored(),
         "preview": [_shortened(asdict(example)) for example in verdict.preview],
     }
 

@@ -1,7 +1,7 @@
 """Parquet, read through a small window: a few rows at a time, only the columns that are used.
 
 A header can promise anything, so whoever reads a stranger's file does it in a process that may
-take only so much memory (`app.datasets.apart`).
+take only so much memory (`labs.intake`).
 """
 
 import json
@@ -33,6 +33,8 @@ def rows_of(path: Path, name: str) -> Iterator[Row | Problem]:
     try:
         for number, value in enumerate(_values(path), start=1):
             yield _row(value, name, number)
+    except MemoryError:
+        raise
     # Whatever is wrong inside, pyarrow says it with one of these.
     except (pa.ArrowException, OSError, ValueError, RecursionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
@@ -53,13 +55,16 @@ def _row(value: dict[str, Any] | Bad, name: str, number: int) -> Row | Problem:
 
 def _values(path: Path) -> Iterator[dict[str, Any] | Bad]:
     from pyarrow.parquet import ParquetFile
+    from pyarrow.types import is_large_string, is_string
 
     with ParquetFile(path, **LIMITS) as file:
         schema = file.schema_arrow
     columns = _wanted(schema.names)
     labels = _label_names(schema.metadata or {})
+    kinds = {name: schema.field(name).type for name in columns}
+    texts = [name for name, kind in kinds.items() if is_string(kind) or is_large_string(kind)]
     # A text that repeats in many rows stays one text.
-    with ParquetFile(path, **LIMITS, read_dictionary=columns) as file:
+    with ParquetFile(path, **LIMITS, read_dictionary=texts) as file:
         for batch in file.iter_batches(BATCH_ROWS, columns=columns, use_threads=False):
             for place in range(batch.num_rows):
                 yield _value(batch, place, labels)

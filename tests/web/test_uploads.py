@@ -41,9 +41,9 @@ def test_a_good_file_becomes_a_dataset_with_its_page(site: Site) -> None:
     [
         (ROWS + '{"label": "no text"}\n', "Line 13: The column “text” is missing."),
         (ROWS + "{broken\n", "Line 13: "),
-        (b"\xff\xfe" + "{}".encode("utf-16-le"), "Line 1: The file is UTF-16. Save it as UTF-8."),
+        (b"\xff\xfe" + "{}".encode("utf-16-le"), "The file is UTF-16. Save it as UTF-8."),
         (b"", "The file is empty."),
-        (b"PK\x03\x04 a zip", "Line 1: "),
+        (b"PK\x03\x04 a zip", "The file is packed (ZIP)."),
     ],
 )
 def test_a_bad_file_is_refused_beside_its_field(
@@ -96,6 +96,7 @@ def test_only_the_owner_deletes_and_only_what_no_run_uses(site: Site) -> None:
         ("a.jsonl", "a"),
         ("../../etc/passwd", "passwd"),
         ("C:\\data\\my rows.json", "my-rows"),
+        ("Rows.CSV", "Rows"),
         ("<b>.jsonl", "b"),
         ("資料.jsonl", "資料"),
         (".jsonl", "dataset"),
