@@ -6,6 +6,7 @@ from typing import ClassVar, TypeVar
 
 from peft import PeftConfig, PeftModel, get_peft_model
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from labs.common.params import TrainingParams
 from labs.common.tuning import Tuning
@@ -50,3 +51,8 @@ def merged_into_base(model: PeftModel) -> PreTrainedModel:
     """One plain model; refuses to write not-a-number into the weights."""
     merged: PreTrainedModel = model.merge_and_unload(safe_merge=True)
     return merged
+
+
+def keeps_inputs_first(base: PreTrainedModel) -> bool:
+    """Whether matrices lie transposed (GPT-2's Conv1D), which peft wants to be told."""
+    return any(isinstance(module, Conv1D) for module in base.modules())

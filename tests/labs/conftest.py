@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-import tqdm
+import tqdm  # type: ignore[import-untyped]
 
 from tests.labs.tiny import make_dataset, make_model
 

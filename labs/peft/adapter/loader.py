@@ -17,7 +17,9 @@ def add_adapters(model: nn.Module, folder: str | Path = ".") -> nn.Module:
     saved = {name: weight.to(first) for name, weight in saved.items()}
     for path in {name.partition(".adapter.")[0] for name in saved}:
 
-        def adapted(part: nn.Module, inputs: Any, output: Any, own: str = f"{path}.adapter.") -> Any:
+        def adapted(
+            part: nn.Module, inputs: Any, output: Any, own: str = f"{path}.adapter."
+        ) -> Any:
             h = output[0] if isinstance(output, tuple) else output
             inside = f(F.linear(h, saved[f"{own}down.weight"], saved[f"{own}down.bias"]))
             h = h + F.linear(inside, saved[f"{own}up.weight"], saved[f"{own}up.bias"])

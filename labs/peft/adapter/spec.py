@@ -15,7 +15,9 @@ Activation = Literal["relu", "gelu", "silu"]
 Placement = Literal["both", "feed_forward"]
 # How decoders call the two parts of a layer; each must be a module of its own to be hooked.
 ATTENTION = ("self_attn", "attn", "attention", "self_attention")
-FEED_FORWARD = ("mlp", "feed_forward", "ffn")
+FEED_FORWARD = ("mlp", "feed_forward", "ffn", "fc2")
+# Families whose parts add the residual themselves: nothing stands between the two.
+RESIDUAL_INSIDE = ("bloom", "mpt")
 PARTS: dict[Placement, tuple[tuple[str, ...], ...]] = {
     "both": (ATTENTION, FEED_FORWARD),
     "feed_forward": (FEED_FORWARD,),
@@ -71,8 +73,16 @@ class AdapterParams(TrainingParams):
 def refuse(facts: ModelFacts, params: AdapterParams) -> LabError | None:
     """Why this model cannot serve these parameters, or None."""
     refused = refuse_base(facts, params, "Adapters")
-    if refused or all(facts.sublayers & set(names) for names in PARTS[params.placement]):
+    if refused:
         return refused
+    if facts.model_type in RESIDUAL_INSIDE:
+        return LabError(
+            "“{model}” ({family}) adds its residual inside attention and feed-forward, so no adapter can stand before it. Choose LoRA for this model.",
+            model=facts.name,
+            family=facts.model_type,
+        )
+    if all(facts.sublayers & set(names) for names in PARTS[params.placement]):
+        return None
     return LabError(
         "The layers of “{model}” have no part that adapters can stand behind. They have: {known}. Choose LoRA for this model.",
         model=facts.name,

@@ -43,7 +43,7 @@ def refuse(facts: ModelFacts, params: BitFitParams) -> LabError | None:
             model=facts.name,
         )
     return LabError(
-        "“{model}” has no bias vectors in {part}. It has some in: {known}.",
+        "“{model}” has no bias vectors in {part}. It has some in: {known}. Choose all biases.",
         parameter="biases",
         model=facts.name,
         part=params.biases,

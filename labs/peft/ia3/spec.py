@@ -16,7 +16,7 @@ Rescaled = Literal["keys", "values", "feed_forward"]
 MODULES: dict[Rescaled, tuple[str, ...]] = {
     "keys": ("k_proj",),
     "values": ("v_proj",),
-    "feed_forward": ("down_proj", "fc2", "dense_4h_to_h", "fc_out"),
+    "feed_forward": ("down_proj", "fc2", "dense_4h_to_h", "fc_out", "mlp.c_proj"),
 }
 
 
@@ -48,8 +48,9 @@ class Ia3Params(TrainingParams):
 
     def targets(self, facts: ModelFacts) -> dict[str, Matrix]:
         """The matrices whose outputs (keys, values) or inputs (feed-forward) are rescaled."""
-        names = {name for part in self.rescaled for name in MODULES[part]}
-        return {name: facts.matrices[name] for name in names & set(facts.matrices)}
+        names = [name for part in self.rescaled for name in MODULES[part]]
+        found = ((name, matrix_of(facts, name)) for name in names)
+        return {name: matrix for name, matrix in found if matrix}
 
     def trainable_parameters(self, facts: ModelFacts) -> int:
         """One for each output of the key and value matrices, and each input of the feed-forward's."""
@@ -64,19 +65,30 @@ class Ia3Params(TrainingParams):
         return float(self.trainable_parameters(facts)), 0.0
 
 
+def matrix_of(facts: ModelFacts, name: str) -> Matrix | None:
+    """A matrix by its name; one with its owner before it (`mlp.c_proj`) may be stored without."""
+    return facts.matrices.get(name) or facts.matrices.get(name.rpartition(".")[2])
+
+
+def _has(facts: ModelFacts, part: Rescaled) -> bool:
+    return any(matrix_of(facts, name) for name in MODULES[part])
+
+
 def refuse(facts: ModelFacts, params: Ia3Params) -> LabError | None:
     """Why this model cannot serve these parameters, or None."""
     refused = refuse_base(facts, params, "IA³")
     if refused:
         return refused
+    possible = [part for part in MODULES if _has(facts, part)]
     for part in params.rescaled:
-        if not set(MODULES[part]) & set(facts.matrices):
+        if part not in possible:
             return LabError(
-                "“{model}” keeps no matrix of its own for {part}, so IA³ cannot rescale it. It has: {known}.",
+                "“{model}” keeps no matrix of its own for {part}, so IA³ cannot rescale it. It has: {known}. Choose {possible}.",
                 parameter="rescaled",
                 model=facts.name,
                 part=part,
                 known=", ".join(sorted(facts.matrices)),
+                possible=", ".join(possible) or "LoRA",
             )
     return None
 

@@ -8,7 +8,7 @@ from peft import IA3Config, PeftModel
 from peft.tuners.ia3 import IA3Layer
 from transformers import PreTrainedModel
 
-from labs.common.peft_tuning import ADAPTER, PeftTuning
+from labs.common.peft_tuning import ADAPTER, PeftTuning, keeps_inputs_first
 from labs.contract import N_, Column, LabContext
 from labs.peft.ia3.spec import LAB, MODULES, Ia3Params
 
@@ -23,11 +23,16 @@ class Ia3Tuning(PeftTuning[Ia3Params]):
 
     def config(self, base: PreTrainedModel) -> IA3Config:
         """The same parameters in peft's words."""
-        names = {name for part in self.params.rescaled for name in MODULES[part]}
-        present = {name.rpartition(".")[2] for name, _ in base.named_modules()}
-        targets = sorted(names & present)
+        paths = [f".{path}" for path, _ in base.named_modules()]
+        names = [name for part in self.params.rescaled for name in MODULES[part]]
+        targets = [name for name in names if any(path.endswith(f".{name}") for path in paths)]
         inner = [name for name in targets if name in MODULES["feed_forward"]]
-        return IA3Config(task_type="CAUSAL_LM", target_modules=targets, feedforward_modules=inner)
+        return IA3Config(
+            task_type="CAUSAL_LM",
+            target_modules=targets,
+            feedforward_modules=inner,
+            fan_in_fan_out=keeps_inputs_first(base),
+        )
 
     def show_attached(self, model: PeftModel, run: LabContext) -> None:
         """How many channels of each kind of matrix get a factor."""

@@ -8,7 +8,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from labs.common.loading import DTYPES, load_model
-from labs.common.peft_tuning import PeftTuning
+from labs.common.peft_tuning import PeftTuning, keeps_inputs_first
 from labs.common.state import matrices
 from labs.contract import N_, Column, LabContext
 from labs.peft.lora.method import singular_values
@@ -53,6 +53,7 @@ class LoraTuning(PeftTuning[LoraParams]):
             target_modules=ALL_LINEAR if names == [ALL_LINEAR] else names,
             use_rslora=params.variant == "rslora",
             use_dora=params.variant == "dora",
+            fan_in_fan_out=keeps_inputs_first(base),
         )
 
     def decays(self, name: str, parameter: nn.Parameter) -> bool:
