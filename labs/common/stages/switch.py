@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from labs.common.agreement import agree, compared_prompts, logits
 from labs.common.artifacts import folder_bytes, require_artifact
 from labs.common.data import prepare
+from labs.common.guides import guide
 from labs.common.loading import DTYPES, load_tokenizer
 from labs.common.memory import synchronize
 from labs.common.peft_tuning import ADAPTER
@@ -63,7 +64,8 @@ def switch(
     """Load one base and two tasks beside it, switch between them, and prove that nothing is lost.
 
     Reads an artifact that the run left. Leaves what a new task costs: its bytes, the time to
-    load it, the time to make it the active one, and the latency against the base.
+    load it, the time to make it the active one, and the latency against the base; all of it
+    also as the artifact `guide`.
 
     Args:
         tuning: The method.
@@ -98,6 +100,7 @@ def switch(
     _show_switch(run, measured["switch/seconds"], task_seconds, base_seconds)
     show_sizes(run, {artifact: folder_bytes(folder), "base": read_facts(run.base_model).bytes})
     overhead = _show_overhead(run)
+    _write_guide(tuning, run, measured["switch/seconds"], task_seconds, base_seconds, folder)
     run.progress(3, 3, "done")
     return {
         **measured,
@@ -133,6 +136,31 @@ def _show_overhead(run: LabContext) -> Json:
     rows = [["Base", base, 1.0, base / slowest], ["Tuned", tuned, tuned / base, tuned / slowest]]
     run.table("overhead", "What it costs at every answer", columns, rows)
     return {"latency/overhead": tuned / base - 1}
+
+
+def _write_guide(
+    tuning: Tuning[Any, Any],
+    run: LabContext,
+    switch: float,
+    task: float,
+    base: float,
+    kept: Path,
+) -> None:
+    inference = run.result("inference")
+    measured: dict[str, tuple[float | None, str]] = {
+        "The base model": (read_facts(run.base_model).bytes, "bytes"),
+        "One more task": (folder_bytes(kept), "bytes"),
+        "Load the base model": (base, "s"),
+        "Load one more task": (task, "s"),
+        "Switch to a task that is loaded": (switch, "s"),
+        "An answer of the base, mean": (inference.get("latency/base_mean_seconds"), "s"),
+        "An answer with the task, mean": (inference.get("latency/mean_seconds"), "s"),
+    }
+    known = {what: (value, unit) for what, (value, unit) in measured.items() if value is not None}
+    inside = tuning.params.tokens_before > 0
+    text = guide(tuning.lab, run, known, tuning.library, inside)
+    with run.artifact("guide", "guide") as folder:
+        (folder / "README.md").write_text(text, encoding="utf-8")
 
 
 def _timed(run: LabContext, act: Callable[[], T]) -> tuple[float, T]:

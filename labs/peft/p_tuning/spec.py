@@ -79,7 +79,7 @@ LAB = Lab(
     ),
     metrics=(*TRAINING_METRICS, *INFERENCE_METRICS, MERGE_METRIC),
     accepts=Accepts(formats=TUNING_FORMATS, parents=frozenset({"merged"}), refuse=refuse),
-    produces=("adapter",),
+    produces=("prompt_encoder", "adapter"),
     headline="eval/accuracy",
     default_model="base",
     default_dataset="tickets",

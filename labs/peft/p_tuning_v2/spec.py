@@ -62,7 +62,7 @@ LAB = Lab(
         refuse=refuse,
         refuse_format=refuse_format,
     ),
-    produces=("adapter",),
+    produces=("adapter", "guide"),
     headline="eval/accuracy",
     default_model="base",
     default_dataset="tickets",

@@ -62,7 +62,7 @@ LAB = Lab(
     ),
     metrics=(*TRAINING_METRICS, *INFERENCE_METRICS, SWITCH_METRIC),
     accepts=Accepts(formats=TUNING_FORMATS, parents=frozenset({"merged"}), refuse=refuse),
-    produces=("adapter",),
+    produces=("adapter", "guide"),
     headline="eval/accuracy",
     default_model="base",
     default_dataset="tickets",

@@ -1,0 +1,59 @@
+"""The deploy guide of a method that cannot be merged: one base, many tasks, and what they cost."""
+
+import json
+from collections.abc import Mapping
+
+from labs.contract import Lab, LabContext
+
+GUIDE = """# {title}: one base, many tasks
+
+What was learned stands beside the base “{base}” and cannot be added to its weights. Load the base
+once and one small folder for each task; each request names its task. Tasks share the memory of the
+base and never see each other's weights. All rows of a batch do the same task.
+
+{how}## Measured
+
+By this run, on {device}.
+
+| what | value | unit |
+|---|---|---|
+{rows}
+"""
+PEFT = """```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+base = AutoModelForCausalLM.from_pretrained({base})
+model = PeftModel.from_pretrained(base, "first-task", adapter_name="first")
+model.load_adapter("second-task", adapter_name="second")
+model.set_adapter("first")  # before the requests of that task
+```
+
+"""
+LEFT_PADDING = """peft 0.21 forgets the positions of a soft prompt in `generate` when rows of a batch are filled up on
+the left: give it rows of equal length, or one at a time.
+
+"""
+
+
+def guide(
+    lab: Lab, run: LabContext, measured: Mapping[str, tuple[float, str]], library: str, inside: bool
+) -> str:
+    """The guide as Markdown.
+
+    Args:
+        lab: The method.
+        run: Names the base and the device.
+        measured: What was measured, with its value and unit.
+        library: What loads the artifact; only peft's way is shown.
+        inside: Whether trained vectors stand among the embeddings of the text.
+    """
+    how = PEFT.format(base=json.dumps(run.base_model_name)) if library == "peft" else ""
+    rows = (f"| {what} | {value:.6g} | {unit} |" for what, (value, unit) in measured.items())
+    return GUIDE.format(
+        title=lab.title,
+        base=run.base_model_name,
+        how=how + (LEFT_PADDING if inside else ""),
+        device=run.device,
+        rows="\n".join(rows),
+    )
