@@ -11,7 +11,7 @@ from benchmarks import (
     dispatch,
     estimate,
     ingest,
-    overhead,
+    methods,
     page,
     queue_page,
     submit,
@@ -28,16 +28,16 @@ MEASUREMENTS = {
     "dispatch": dispatch.measure,
     "estimate": estimate.measure,
     "ingest": ingest.measure,
-    "overhead": overhead.measure,
     "page": page.measure,
     "queue_page": queue_page.measure,
     "submit": submit.measure,
     "web": web.measure,
+    **methods.measurements(),
 }
 
 
 def main(names: list[str]) -> int:
-    chosen = names or list(MEASUREMENTS)
+    chosen = methods.chosen(names) or list(MEASUREMENTS)
     for name in chosen:
         if name not in MEASUREMENTS:
             print(f"No measurement “{name}”. There are: {', '.join(MEASUREMENTS)}.")
