@@ -1,6 +1,5 @@
 """Datasets as pages: the list with its upload, one with its rows, sharing, deleting, the file."""
 
-from io import BytesIO
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -14,7 +13,7 @@ from app.datasets import shares
 from app.datasets.queries import DatasetFilters, get_dataset
 from app.datasets.rows import StoredRows
 from app.datasets.show import Asked, DeletionPage, RowsBlock, dataset_page, rows_view
-from app.datasets.upload import add_dataset, delete_dataset, refused, uses
+from app.datasets.upload import add_dataset, add_pasted, delete_dataset, refused, uses
 from app.datasets.views import Pasted, datasets_page
 from app.errors import FieldError, Forbidden, InvalidInput, NotFound
 from app.html import render, wants_block
@@ -57,20 +56,12 @@ def upload(
         if rows is None:
             dataset = add_upload(session, actor, file)
         else:
-            dataset = _add_pasted(session, actor, name, rows)
+            dataset = add_pasted(session, actor, name, rows)
     except InvalidInput as error:
         pasted = Pasted(name, rows or "")
         page = datasets_page(session, actor, DatasetFilters(), error, pasted)
         return render(request, "datasets/index.html", page, status=error.status_code)
     return RedirectResponse(f"/datasets/{dataset.id}", 303)
-
-
-def _add_pasted(session: Session, actor: User, name: str, rows: str) -> Dataset:
-    try:
-        return add_dataset(session, actor, name or "pasted", BytesIO(rows.encode()))
-    except InvalidInput as error:
-        told = [FieldError("rows", each.message, each.values) for each in error.errors]
-        raise InvalidInput(told, error.message) from error
 
 
 def add_upload(session: Session, actor: User, file: UploadFile | str) -> Dataset:
@@ -118,11 +109,18 @@ def download(session: Reader, actor: Actor, dataset_id: UUID, split: Split = "")
 
 @router.post("/{dataset_id}/shares")
 def share(
-    session: Writer, actor: Actor, dataset_id: UUID, classroom: Annotated[UUID, Form()]
+    session: Writer, actor: Actor, dataset_id: UUID, classroom: Annotated[str, Form()] = ""
 ) -> Response:
     dataset = get_dataset(session, actor, dataset_id)
-    shares.share(session, actor, dataset, classroom)
+    shares.share(session, actor, dataset, _class_id(classroom))
     return RedirectResponse(f"/datasets/{dataset.id}#shares", 303)
+
+
+def _class_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InvalidInput([FieldError("classroom", N_("Choose a class."))]) from None
 
 
 @router.post("/{dataset_id}/shares/{classroom_id}/deletion")

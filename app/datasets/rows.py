@@ -16,7 +16,7 @@ from labs.dataset_check import read_example
 from labs.formats import Example
 from labs.jsonl import Problem, Row
 from labs.profile import FileMap, Profile
-from labs.splits import SPLITS, label_names, split_files
+from labs.splits import SPLITS, label_names, split_files, stated_split
 
 PAGE_ROWS = 20
 # Where only the hash of a prompt tells its split, the rows of one split are found by reading the
@@ -77,19 +77,21 @@ class StoredRows:
 
     def page(self, number: int, split: str = "") -> RowsPage:
         """That page (from 1, at most the last) of all rows or of a split's."""
+        if not self._parts:
+            raise _unreadable(self._dataset.name)
         split = split if self.can_filter else ""
         count = self.sizes[split] if split else self._dataset.rows
         pages = max(1, -(-count // PAGE_ROWS))
         number = min(number, pages)
         rows = islice(self._from((number - 1) * PAGE_ROWS, split), PAGE_ROWS)
-        return RowsPage(tuple(_readable(rows, self.path.name)), number, pages, count)
+        return RowsPage(tuple(_readable(rows, self._dataset.name)), number, pages, count)
 
     def sample(self, most: int) -> Iterator[Example]:
         """Rows that stand for all: each as likely as any other, or the first where none are drawn.
 
         Files give as many as is their share of all rows.
         """
-        return _readable(self._sampled(most), self.path.name)
+        return _readable(self._sampled(most), self._dataset.name)
 
     @cached_property
     def _parts(self) -> tuple[Part, ...]:
@@ -128,8 +130,14 @@ class StoredRows:
         for number, line in _lines(part, first):
             value = json.loads(line)
             example = self._example(part, number, value)
-            split = self.profile.split_of(example) if part.split == WHOLE else part.split
+            split = self._split(part, example, value)
             yield NumberedRow(number + 1, split, example)
+
+    def _split(self, part: Part, example: Example, value: Mapping[str, Any]) -> str:
+        if part.split != WHOLE:
+            return part.split
+        stated = "" if self.profile.cuts else stated_split(value)
+        return self.profile.split_of(example, stated)
 
     def _example(self, part: Part, number: int, value: dict[str, Any]) -> Example:
         read = read_example(Row(part.file.name, number + 1, value), self._labels)
@@ -173,10 +181,14 @@ def _thinned(places: tuple[int, ...], wanted: int) -> tuple[int, ...]:
     return tuple(places[index * len(places) // wanted] for index in range(wanted))
 
 
+def _unreadable(name: str) -> Unavailable:
+    told = N_("The rows of “{name}” cannot be read: its file is gone or was changed.")
+    return Unavailable(told, name=name)
+
+
 def _readable(rows: Iterator[T], name: str) -> Iterator[T]:
     """The same, with one error for what can be wrong with a file that was checked once."""
     try:
         yield from rows
     except (OSError, ValueError) as error:
-        told = N_("The rows of “{name}” cannot be read: its file is gone or was changed.")
-        raise Unavailable(told, name=name) from error
+        raise _unreadable(name) from error

@@ -10,16 +10,14 @@ from app.datasets import queries
 from app.datasets.examples import EXAMPLES
 from app.datasets.queries import DatasetFilters
 from app.datasets.shares import Shared, shares_of
-from app.datasets.upload import FIELD, SUFFIXES
+from app.datasets.upload import FIELD, PASTED
 from app.errors import AppError, FieldError, InvalidInput
 from app.html import bytes_
 from app.i18n import sentence
 from app.models import Dataset, User
 from app.settings import get_settings
+from labs.files.kinds import SUFFIXES
 from labs.formats import FORMATS
-
-# The field of pasted rows; what is wrong with them is told there.
-ROWS = "rows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +68,7 @@ def datasets_page(
     datasets, has_more = queries.page_of_datasets(session, actor, filters)
     pasted = pasted or Pasted()
     told = _refusal(refused)
-    is_pasted = bool(refused) and any(error.field == ROWS for error in _errors(refused))
+    is_pasted = bool(refused) and any(error.field == PASTED for error in _errors(refused))
     return DatasetsPage(
         datasets=datasets,
         owners=queries.owner_names(session, datasets),

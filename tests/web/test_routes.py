@@ -29,14 +29,18 @@ ADMIN = {
     "POST /classrooms", "GET /classrooms/{classroom_id}/people",
     "POST /classrooms/{classroom_id}/people",
     "POST /classrooms/{classroom_id}/people/{user_id}/removal",
-    "GET /admin/audit", "GET /admin/storage", "POST /library", "GET /metrics",
+    "GET /admin/audit", "GET /admin/storage", "GET /metrics", "POST /library",
+    "POST /library/hub", "POST /library/hub/{model_id}/cancellation",
+    "POST /library/hub/{model_id}/retry", "POST /library/{model_id}/check",
+    "POST /library/{model_id}/retirement", "POST /library/{model_id}/retirement/removal",
 }  # fmt: skip
 SIGNED_IN = {
     "GET /", "GET /labs", "GET /labs/{slug}", "GET /labs/{slug}/runs/new", "GET /runs",
     "GET /queue", "GET /datasets", "GET /library", "GET /account", "GET /help", "GET /compare",
     "POST /labs/{slug}/runs", "POST /labs/{slug}/estimate", "POST /datasets",
+    "POST /datasets/uploads",
     "POST /account/password", "POST /account/sessions/end", "POST /account/tokens",
-    "GET /api/v1/labs", "GET /api/v1/labs/{slug}", "POST /api/v1/estimates", "GET /api/v1/runs",
+    "GET /api/v1/labs", "GET /api/v1/labs/{slug}", "GET /api/v1/models", "POST /api/v1/estimates", "GET /api/v1/runs",
     "POST /api/v1/runs", "GET /api/v1/datasets", "POST /api/v1/datasets", "GET /api/v1/queue", "GET /api/v1/queue/line",
     "GET /api/v1/devices", "GET /api/v1/compare", "GET /classrooms",
 }  # fmt: skip
@@ -47,13 +51,18 @@ OWN = {
     "POST /api/v1/runs/{run_id}/release", "GET /runs/{run_id}/report",
     "POST /runs/{run_id}/same-work", "POST /api/v1/runs/{run_id}/same-work",
     "POST /runs/{run_id}/boost/removal", "GET /runs/{run_id}/events", "GET /datasets/{dataset_id}",
-    "POST /datasets/{dataset_id}/deletion", "POST /account/tokens/{token_id}/deletion",
+    "POST /datasets/{dataset_id}/deletion", "GET /datasets/{dataset_id}/deletion/new",
+    "GET /datasets/{dataset_id}/file", "POST /datasets/{dataset_id}/shares",
+    "POST /datasets/{dataset_id}/shares/{classroom_id}/deletion",
+    "PUT /datasets/uploads/{key}", "POST /datasets/uploads/{key}/completion",
+    "POST /datasets/uploads/{key}/deletion",
+    "POST /account/tokens/{token_id}/deletion",
     "GET /api/v1/runs/{run_id}", "POST /api/v1/runs/{run_id}/cancellation",
     "GET /api/v1/runs/{run_id}/metrics", "GET /api/v1/runs/{run_id}/events",
     "GET /api/v1/runs/{run_id}/log", "GET /api/v1/runs/{run_id}/artifacts",
     "GET /api/v1/runs/{run_id}/artifacts/{name}",
     "GET /api/v1/runs/{run_id}/artifacts/{name}/{path}", "GET /api/v1/runs/{run_id}/notebook",
-    "GET /api/v1/datasets/{dataset_id}",
+    "GET /api/v1/datasets/{dataset_id}", "GET /library/{model_id}", "GET /api/v1/models/{model_id}",
 }  # fmt: skip
 # Of a class: its students see the first alone, people of other classes none.
 CLASS = {
