@@ -69,7 +69,7 @@ def submission(lab: Lab, entered: Entered) -> Submission:
         stages=entered.stages,
         base_model=texts.get("base_model") or None,
         dataset=texts.get("dataset") or None,
-        seed=_seed(texts.get("seed", "")),
+        seed=read_seed(texts.get("seed", "")),
         parent_run=_uuid(entered.parent),
         name=texts.get("name", ""),
         idempotency_key=entered.key,
@@ -77,7 +77,8 @@ def submission(lab: Lab, entered: Entered) -> Submission:
     )
 
 
-def _seed(text: str) -> int | None:
+def read_seed(text: str) -> int | None:
+    """The seed that somebody typed; None where they left it open."""
     if not text.strip():
         return None
     try:

@@ -141,11 +141,11 @@ def _row(
         key=key,
         hint=hints[metric.direction],
         values=[measured(value, metric.unit) for value in newest],
-        best=_best(newest, metric.direction),
+        best=best_places(newest, metric.direction),
     )
 
 
-def _best(values: Sequence[float | None], direction: Direction) -> frozenset[int]:
+def best_places(values: Sequence[float | None], direction: Direction) -> frozenset[int]:
     """Places of the best value; none where all are equal or nothing is better."""
     finite = [value for value in values if value is not None and math.isfinite(value)]
     if direction == "none" or len(finite) < 2 or min(finite) == max(finite):

@@ -1,0 +1,186 @@
+"""Quality against a cost as a drawing: places of points, names, axes and the front. Pure."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from app.scoreboards.axes import axis_of
+from app.scoreboards.labels import LINE_HEIGHT, Box, placed, width_of
+from app.scoreboards.pareto import Point, front
+from labs.contract import Direction
+
+RADIUS = 5.0
+LEFT, RIGHT, TOP, BOTTOM = 58.0, 24.0, 30.0, 44.0
+# A tick's words and some air beside them.
+TICK_WIDTH, TICK_HEIGHT = 74.0, 44.0
+# From this distance on a thin line leads from the name to its point.
+LED_FROM = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One result: its address, name, cost and quality, as measured."""
+
+    name: str
+    label: str
+    cost: float
+    quality: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What an axis shows."""
+
+    unit: str
+    direction: Direction
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A labelled value; `at` in the drawing's units."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A drawn point with its name; `lead` are the ends of the line between them."""
+
+    name: str
+    label: str
+    x: float
+    y: float
+    text_x: float
+    text_y: float
+    on_front: bool
+    lead: tuple[float, float, float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A drawing in its own units, the origin in the upper left corner."""
+
+    width: float
+    height: float
+    left: float
+    right: float
+    top: float
+    bottom: float
+    x_ticks: Sequence[Tick]
+    y_ticks: Sequence[Tick]
+    logarithmic: bool
+    front: str
+    marks: Sequence[Mark]
+    base_y: float | None
+    base_label: Box | None
+    base_text: str
+
+
+def draw(
+    shown: Sequence[Shown],
+    cost: Scale,
+    quality: Scale,
+    words: Callable[[float, str], str],
+    size: tuple[float, float],
+    base: tuple[float, str] | None = None,
+) -> Picture:
+    """The picture of at least one result.
+
+    Args:
+        words: A value and its unit as text.
+        base: Quality of the untouched model, and what is written at its line.
+    """
+    width, height = size
+    area = Box(LEFT, TOP, width - LEFT - RIGHT, height - TOP - BOTTOM)
+    levels = [each.quality for each in shown] + ([base[0]] if base else [])
+    x_axis = axis_of([each.cost for each in shown], cost.unit, int(area.width // TICK_WIDTH))
+    y_axis = axis_of(levels, quality.unit, int(area.height // TICK_HEIGHT), may_be_log=False)
+
+    def across(value: float) -> float:
+        return round(area.x + area.width * x_axis.share(value), 1)
+
+    def down(value: float) -> float:
+        return round(area.y + area.height * (1 - y_axis.share(value)), 1)
+
+    best = front([_point(each, quality.direction) for each in shown])
+    ordered = {each.name: each for each in shown}
+    stairs = [(across(each.cost), down(ordered[each.name].quality)) for each in best]
+    base_y = down(base[0]) if base else None
+    base_label = _base_label(base[1], base_y, area) if base and base_y is not None else None
+    return Picture(
+        width=width,
+        height=height,
+        left=area.x,
+        right=area.x + area.width,
+        top=area.y,
+        bottom=area.y + area.height,
+        x_ticks=[Tick(across(each), words(each, cost.unit)) for each in x_axis.ticks],
+        y_ticks=[Tick(down(each), words(each, quality.unit)) for each in y_axis.ticks],
+        logarithmic=x_axis.logarithmic,
+        front=_stairs(stairs),
+        marks=_marks(shown, across, down, {each.name for each in best}, area, base_label),
+        base_y=base_y,
+        base_label=base_label,
+        base_text=base[1] if base else "",
+    )
+
+
+def _point(each: Shown, direction: Direction) -> Point:
+    return Point(each.name, each.cost, -each.quality if direction == "lower" else each.quality)
+
+
+def points_of(shown: Sequence[Shown], direction: Direction) -> list[Point]:
+    """The same results where more is always better, for the front in words."""
+    return [_point(each, direction) for each in shown]
+
+
+def _stairs(corners: Sequence[tuple[float, float]]) -> str:
+    """The front as steps: between two results nothing was measured that is better than the first."""
+    path = []
+    for at, (x, y) in enumerate(corners):
+        if at:
+            path.append((x, corners[at - 1][1]))
+        path.append((x, y))
+    return " ".join(f"{x:g},{y:g}" for x, y in path)
+
+
+def _base_label(text: str, y: float, area: Box) -> Box:
+    """Above its line at the right end; below it where there is no room."""
+    width = width_of(text)
+    above = y - LINE_HEIGHT - 2
+    top = above if above >= area.y else y + 2
+    return Box(area.x + area.width - width, top, width, LINE_HEIGHT)
+
+
+def _marks(
+    shown: Sequence[Shown],
+    across: Callable[[float], float],
+    down: Callable[[float], float],
+    best: set[str],
+    area: Box,
+    base_label: Box | None,
+) -> list[Mark]:
+    points = [(across(each.cost), down(each.quality)) for each in shown]
+    taken = [base_label] if base_label else []
+    boxes = placed([each.label for each in shown], points, RADIUS, area, taken)
+    return [
+        Mark(
+            name=each.name,
+            label=each.label,
+            x=x,
+            y=y,
+            text_x=round(box.x, 1),
+            text_y=round(box.y, 1),
+            on_front=each.name in best,
+            lead=_lead(box, x, y),
+        )
+        for each, (x, y), box in zip(shown, points, boxes, strict=True)
+    ]
+
+
+def _lead(box: Box, x: float, y: float) -> tuple[float, float, float, float] | None:
+    if box.around(x, y) <= RADIUS + LED_FROM:
+        return None
+    near_x = min(max(x, box.x), box.x + box.width)
+    near_y = min(max(y, box.y), box.y + box.height)
+    return x, y, round(near_x, 1), round(near_y, 1)
