@@ -15,7 +15,7 @@ def parse(text: str) -> Any:
     try:
         value = json.loads(text, parse_constant=_constant, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
-        raise not_json(error) from error
+        raise not_json(error.msg, error.pos + 1) from error
     except (ValueError, RecursionError) as error:
         raise unusable() from error
     # Only an escape can bring these in: bare, they are no JSON or no UTF-8.
@@ -24,10 +24,10 @@ def parse(text: str) -> Any:
     return value
 
 
-def not_json(error: json.JSONDecodeError, start: int = 0) -> Bad:
-    """What the decoder says, at a character counted from `start`."""
+def not_json(reason: str, position: int) -> Bad:
+    """What a decoder says, and at which character of the line."""
     message = "Not valid JSON at character {position}: {reason}."
-    return Bad(message, position=error.pos - start + 1, reason=error.msg)
+    return Bad(message, position=position, reason=reason)
 
 
 def unusable() -> Bad:
