@@ -104,7 +104,7 @@ LAB = Lab(
     ),
     metrics=(*TRAINING_METRICS, *INFERENCE_METRICS, SWITCH_METRIC),
     accepts=Accepts(formats=TUNING_FORMATS, parents=frozenset({"merged"}), refuse=refuse),
-    produces=("bottlenecks",),
+    produces=("bottlenecks", "guide"),
     headline="eval/accuracy",
     default_model="base",
     default_dataset="tickets",
