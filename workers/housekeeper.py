@@ -16,7 +16,7 @@ from app.runs.dispatch import fill_devices
 from app.runs.repricing import reprice
 from app.settings import get_settings
 from app.storage.tidy import tidy
-from workers import canaries, chores, leases, pressure
+from workers import canaries, chores, downloads, leases, pressure
 
 log = logging.getLogger(__name__)
 TURN_SECONDS = 1.0
@@ -60,6 +60,7 @@ def all_chores() -> list[Chore]:
         Chore(chores.Merger().merge_metrics, every=5.0),
         Chore(chores.forget_sessions, every=600.0),
         Chore(tidy, every=300.0),
+        Chore(downloads.Fetcher().take_turn, every=2.0),
     ]
 
 

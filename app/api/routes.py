@@ -8,7 +8,20 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.responses import Response
 
-from app.api import compare, estimates, files, inputs, labs, notebooks, outcomes, queue, runs
+from app.api import (
+    compare,
+    estimates,
+    files,
+    inputs,
+    labs,
+    models,
+    notebooks,
+    outcomes,
+    queue,
+    runs,
+    scoreboards,
+    sweeps,
+)
 from app.api.reply import Json
 from app.runs import stream
 
@@ -25,7 +38,20 @@ def _described(token: Annotated[HTTPAuthorizationCredentials | None, Depends(bea
 
 
 router = APIRouter(prefix="/api/v1", dependencies=[Depends(_described)])
-for part in (labs, estimates, runs, outcomes, files, notebooks, compare, inputs, queue):
+for part in (
+    labs,
+    estimates,
+    runs,
+    outcomes,
+    files,
+    notebooks,
+    compare,
+    inputs,
+    models,
+    queue,
+    scoreboards,
+    sweeps,
+):
     router.include_router(part.router)
 
 

@@ -41,6 +41,11 @@ SENTENCES: Mapping[str, str] = {
     "dataset_shared": N_("shared the dataset {target} with a class"),
     "dataset_unshared": N_("took the dataset {target} back from a class"),
     "model.register": N_("added the base model {target}"),
+    "model.fetch": N_("asked the hub for the base model {target}"),
+    "model.cancel": N_("stopped fetching the base model {target}"),
+    "model.check": N_("checked the files of the base model {target} again"),
+    "model.retire": N_("took the base model {target} out of the library"),
+    "model.return": N_("brought the base model {target} back"),
 }
 NAMES: Mapping[str, str] = {
     **TITLES,
@@ -54,6 +59,8 @@ NAMES: Mapping[str, str] = {
     "people": N_("People"),
     "runs": N_("Runs"),
     "folder": N_("Folder"),
+    "hub": N_("Hub"),
+    "revision": N_("Revision"),
     "classroom": N_("Class"),
 }
 WHOLE_CLASS = frozenset({"max_waiting", "max_running", "max_device_seconds"})

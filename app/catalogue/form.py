@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.catalogue import queries
+from app.catalogue.models import model_field, with_standing
 from app.catalogue.sent import Entered
 from app.catalogue.views import DEFAULT_SEED, own_names
 from app.errors import AppError, InvalidInput
@@ -56,7 +57,8 @@ def run_form(
     datasets = queries.usable_datasets(session, actor, lab)
     values = Values(_texts(lab, entered, models, datasets), errors)
     params = _own_first(param_fields(lab.params, values), lab)
-    inputs = [values.put(each) for each in _inputs(models, datasets)]
+    inputs = [values.put(each) for each in _inputs(lab, models, datasets)]
+    inputs[0] = with_standing(session, inputs[0])
     about = [values.put(each) for each in _about()]
     return RunForm(
         lab=lab,
@@ -98,15 +100,9 @@ def _first(found: Sequence[LanguageModel] | Sequence[Dataset], name: str) -> str
     return str(chosen.id) if chosen else ""
 
 
-def _inputs(models: Sequence[LanguageModel], datasets: Sequence[Dataset]) -> list[Field]:
+def _inputs(lab: Lab, models: Sequence[LanguageModel], datasets: Sequence[Dataset]) -> list[Field]:
     return [
-        Field(
-            "base_model",
-            gettext(N_("Base model")),
-            "select",
-            choices=[(str(model.id), model.name) for model in models],
-            help=gettext(N_("The model the run starts from.")),
-        ),
+        model_field(lab, models),
         Field(
             "dataset",
             gettext(N_("Dataset")),

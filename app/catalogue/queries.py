@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from app.library.queries import list_models
 from app.models import Dataset, LanguageModel, Run, User
 from app.runs.queries import datasets_for
 from labs.contract import Lab
@@ -17,9 +18,8 @@ def runs_per_lab(session: Session, actor: User) -> dict[str, int]:
 
 
 def usable_models(session: Session) -> Sequence[LanguageModel]:
-    """Base models of the library, bundled ones first."""
-    order = (LanguageModel.bundled.desc(), LanguageModel.name)
-    return session.scalars(select(LanguageModel).order_by(*order)).all()
+    """Base models that runs may start from, bundled ones first."""
+    return list_models(session)
 
 
 def usable_datasets(session: Session, actor: User, lab: Lab) -> Sequence[Dataset]:

@@ -27,6 +27,7 @@ from labs import registry
 from labs.contract import Lab, LabError
 
 router = APIRouter()
+CHOSEN = ("base_model", "dataset")
 
 
 async def sent_form(request: Request) -> AsyncIterator[FormData]:
@@ -63,13 +64,16 @@ def show(request: Request, session: Reader, actor: Actor, lab: FoundLab) -> Resp
 def new_run(
     request: Request, session: Reader, actor: Actor, lab: FoundLab, preset: str | None = None
 ) -> Response:
-    """The empty form; `?from=` takes the values of an earlier run, `?preset=` those of a preset."""
+    """The empty form; `?from=` takes the values of an earlier run, `?preset=` those of a preset,
+    `?base_model=` and `?dataset=` choose what it starts from."""
     earlier = request.query_params.get("from")
     entered = (
-        sent.values_of(_earlier(session, actor, earlier), lab)
+        sent.values_of(earlier_run(session, actor, earlier), lab)
         if earlier
         else sent.first_values(lab, preset)
     )
+    chosen = {name: text for name in CHOSEN if (text := request.query_params.get(name))}
+    entered = replace(entered, texts={**entered.texts, **chosen})
     return render(request, "labs/new.html", run_form(session, actor, lab, entered))
 
 
@@ -110,7 +114,8 @@ def _with_upload(
     return replace(entered, texts={**entered.texts, "dataset": str(dataset.id)})
 
 
-def _earlier(session: Session, actor: User, text: str) -> Run:
+def earlier_run(session: Session, actor: User, text: str) -> Run:
+    """The run that `?from=` names."""
     try:
         return get_run(session, actor, UUID(text))
     except ValueError:

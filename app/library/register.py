@@ -2,9 +2,8 @@
 
 import json
 import re
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from uuid import UUID
 
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
@@ -13,14 +12,20 @@ from app import clock
 from app.access import Action, require
 from app.audit.record import record
 from app.datasets.verdicts import stored_verdict
-from app.errors import FieldError, InvalidInput
+from app.errors import Conflict, FieldError, InvalidInput
 from app.i18n import N_
+from app.library.facts import facts_json
+from app.library.license import license_of
+from app.library.queries import get_model
+from app.library.soundness import Sound, check_folder
 from app.models import Dataset, LanguageModel, User
 from labs import bundled
+from labs.contract import LabError
 from labs.datasets import fingerprint, inspect
-from labs.models import ModelFacts, ModelRefused, read_facts
+from labs.models import read_facts
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+LONGEST_PATH = 1024
 SYNC_LOCK = 7_203_017
 
 
@@ -40,7 +45,8 @@ def _sync_model(session: Session, name: str, folder: Path) -> None:
     if row is None:
         row = LanguageModel(name=name, created_at=clock.now())
         session.add(row)
-    row.path, row.bundled = str(folder), True
+    row.path, row.bundled, row.origin = str(folder), True, "bundled"
+    row.license = license_of(folder)
     facts = facts_json(read_facts(folder))
     if row.facts != facts:
         row.facts = facts
@@ -80,25 +86,61 @@ def _retire(row: Dataset) -> None:
 
 
 def register_model(session: Session, actor: User, name: str, folder: str) -> LanguageModel:
-    """Add a Hugging Face folder of this machine to the library, after reading its headers."""
+    """Add a Hugging Face folder of this machine to the library, after reading its headers.
+
+    Raises:
+        InvalidInput: With what is wrong with the name, the folder or one of its files.
+    """
     require(actor, Action.MANAGE_LIBRARY)
-    errors = _name_errors(session, name)
-    facts = _facts_or_error(folder, errors)
-    if errors or facts is None:
-        raise InvalidInput(errors)
-    model = LanguageModel(
-        name=name,
-        path=str(Path(folder).resolve()),
-        facts=facts_json(facts),
-        created_at=clock.now(),
-    )
+    errors = name_errors(session, name)
+    sound, problems = _checked(folder)
+    if errors or problems or sound is None:
+        raise InvalidInput([*errors, *problems])
+    model = LanguageModel(name=name, path="", facts={}, origin="folder", created_at=clock.now())
+    keep_facts(model, sound)
     session.add(model)
     session.flush()
     record(session, actor, "model.register", name, folder=model.path)
     return model
 
 
-def _name_errors(session: Session, name: str) -> list[FieldError]:
+def check_again(session: Session, actor: User, model_id: UUID) -> LanguageModel:
+    """Read the folder of a model anew: from now on runs may start from what it holds now.
+
+    Raises:
+        Conflict: If it holds no model any more; the row stays as it is.
+    """
+    require(actor, Action.MANAGE_LIBRARY)
+    model = get_model(session, model_id, writing=True)
+    sound, problems = _checked(model.path)
+    if sound is None:
+        raise Conflict(problems[0].message, **problems[0].values)
+    keep_facts(model, sound)
+    record(session, actor, "model.check", model.name, folder=model.path)
+    return model
+
+
+def set_retired(session: Session, actor: User, model_id: UUID, retired: bool) -> LanguageModel:
+    """Take a model out of the library, or bring it back; runs keep pointing at it."""
+    require(actor, Action.MANAGE_LIBRARY)
+    model = get_model(session, model_id, writing=True)
+    if model.bundled:
+        raise Conflict(N_("“{name}” comes with Bunsen and stays."), name=model.name)
+    if (model.retired_at is not None) == retired:
+        return model
+    model.retired_at = clock.now() if retired else None
+    record(session, actor, "model.retire" if retired else "model.return", model.name)
+    return model
+
+
+def keep_facts(model: LanguageModel, sound: Sound) -> None:
+    """Write down what was found, and of which files."""
+    model.path, model.license = str(sound.folder), sound.license
+    model.facts = {**facts_json(sound.facts), "stamp": [list(each) for each in sound.stamp]}
+
+
+def name_errors(session: Session, name: str) -> list[FieldError]:
+    """What is wrong with a new model's name."""
     if NAME.fullmatch(name) is None:
         sentence = N_("A name has 1 to 120 letters, digits, dots, hyphens or underscores.")
         return [FieldError("name", sentence)]
@@ -106,20 +148,15 @@ def _name_errors(session: Session, name: str) -> list[FieldError]:
     return [FieldError("name", N_("“{name}” is taken."), {"name": name})] if taken else []
 
 
-def _facts_or_error(folder: str, errors: list[FieldError]) -> ModelFacts | None:
-    if "\0" in folder or not Path(folder).is_absolute():
-        errors.append(FieldError("folder", N_("Give the whole path of the folder, from / on.")))
-        return None
+def _checked(folder: str) -> tuple[Sound | None, list[FieldError]]:
+    path = Path(folder)
+    if not folder.isprintable() or not path.is_absolute() or len(folder) > LONGEST_PATH:
+        sentence = N_("Give the whole path of the folder, from / on.")
+        return None, [FieldError("folder", sentence)]
     try:
-        return read_facts(Path(folder))
-    except ModelRefused as refused:
-        errors.append(FieldError("folder", refused.message, refused.values))
+        return check_folder(path), []
+    except LabError as refused:
+        return None, [FieldError("folder", refused.message, refused.values)]
     except OSError as error:
         values = {"reason": error.strerror or type(error).__name__}
-        errors.append(FieldError("folder", N_("The folder cannot be read: {reason}."), values))
-    return None
-
-
-def facts_json(facts: ModelFacts) -> dict[str, Any]:
-    """Facts as they are stored: sets as sorted lists."""
-    return {**asdict(facts), "sublayers": sorted(facts.sublayers)}
+        return None, [FieldError("folder", N_("The folder cannot be read: {reason}."), values)]

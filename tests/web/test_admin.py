@@ -1,10 +1,5 @@
 """Pages that run the box: devices, people's acts, storage, base models, and what probes ask."""
 
-import json
-import struct
-from pathlib import Path
-
-import pytest
 from sqlalchemy import select
 
 from app.database import reading, transaction
@@ -68,56 +63,6 @@ def test_bundled_things_are_registered_once_and_follow_their_folders(site: Site)
     assert sorted(names) == sorted(bundled.datasets())
     assert sorted(models) == sorted(bundled.models())
     assert bundled.DEFAULT_DATASET in site.client("sam").get("/datasets").text
-
-
-def model_folder(folder: Path) -> Path:
-    config = {
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 8,
-        "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 16,
-    }  # fmt: skip
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "tokenizer.json").write_text("{}")
-    header = json.dumps({"w": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}}).encode()
-    weights = struct.pack("<Q", len(header)) + header + bytes(16)
-    (folder / "model.safetensors").write_bytes(weights)
-    return folder
-
-
-def test_an_admin_adds_a_model_folder(site: Site, tmp_path: Path) -> None:
-    folder = model_folder(tmp_path / "tiny")
-    data = {"name": "tiny", "folder": str(folder)}
-    assert site.client("maria").post("/library", data=data).status_code == 403
-    admin = site.client("ada")
-    assert admin.post("/library", data=data).status_code == 303
-    assert "LlamaForCausalLM" in admin.get("/library").text
-    assert actions()[-1] == "model.register"
-    assert "taken" in admin.post("/library", data=data).text
-
-
-@pytest.mark.parametrize(
-    ("folder", "sentence"),
-    [
-        ("relative", "whole path"),
-        ("/nowhere/at/all", "no model folder"),
-        ("", "whole path"),
-        ("/etc", "no config.json"),
-    ],
-)
-def test_a_folder_without_a_model_is_refused_at_its_field(
-    site: Site, folder: str, sentence: str
-) -> None:
-    answer = site.client("ada").post("/library", data={"name": "tiny", "folder": folder})
-    assert answer.status_code == 422
-    assert 'id="folder-error"' in answer.text
-    assert sentence in answer.text
-
-
-def test_pickled_weights_are_refused(site: Site, tmp_path: Path) -> None:
-    folder = model_folder(tmp_path / "tiny")
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    data = {"name": "tiny", "folder": str(folder)}
-    assert "pickled weights" in site.client("ada").post("/library", data=data).text
 
 
 def test_probes(site: Site) -> None:

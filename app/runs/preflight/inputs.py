@@ -1,5 +1,6 @@
 """What a run starts from: base model, dataset, and an earlier run's artifact."""
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from uuid import UUID
@@ -8,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import FieldError, NotFound
 from app.i18n import N_
+from app.library.standing import check_standing
 from app.models import Artifact, Dataset, LanguageModel, Run, RunState, User
 from app.runs import queries
 from app.runs.preflight.fields import told
@@ -30,7 +32,8 @@ def find_base_model(
         return None, None, [FieldError("base_model", sentence, {"name": name})]
     folder = Path(model.path)
     try:
-        return model, _facts(folder, stamp_of(folder)), []
+        check_standing(model)
+        return model, replace(_facts(folder, stamp_of(folder)), name=model.name), []
     except LabError as error:
         return model, None, [told("base_model", error)]
     except OSError as error:
