@@ -2,7 +2,9 @@
 
 import inspect
 import json
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -15,7 +17,7 @@ from transformers import PreTrainedModel
 from labs.common.params import TrainingParams
 from labs.common.peft_tuning import ADAPTER, PeftTuning
 from labs.common.state import matrices
-from labs.contract import LabError
+from labs.contract import Json, LabError
 
 P = TypeVar("P", bound=TrainingParams)
 WEIGHTS = "prompt_encoder.safetensors"
@@ -89,7 +91,14 @@ def with_positions(model: PeftModel) -> PeftModel:
     base = model.get_base_model()
     if "position_ids" in inspect.signature(base.forward).parameters:
         base.register_forward_pre_hook(_give_positions, with_kwargs=True)
+        prepare = model.base_model_prepare_inputs_for_generation
+        model.base_model_prepare_inputs_for_generation = partial(_without_positions, prepare)
     return model
+
+
+def _without_positions(prepare: Callable[..., Json], *args: Any, **kwargs: Any) -> Json:
+    """What a model is given at each token, less the positions that peft would warn of."""
+    return {**prepare(*args, **kwargs), "position_ids": None}
 
 
 @torch.no_grad()
