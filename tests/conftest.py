@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 from sqlalchemy.orm import Session
+from tqdm import tqdm
 
 from app import broker, database, migrate
 from app.database import make_engine
@@ -21,6 +22,8 @@ from tests.support.server import Server, running_server
 
 PAGE_PATIENCE_MS = 10_000
 THREAD_PATIENCE_SECONDS = 10
+# Reading a model's weights shows a bar; the thread that would watch over it never ends.
+tqdm.monitor_interval = 0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -62,5 +62,6 @@ def take_pictures(page: Page, folder: Path) -> None:
     """The finished run as the README shows it, in both themes."""
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme)
-        page.screenshot(path=folder / f"run-{theme}.png")
+        # Given a path, playwright writes in a thread that stays for the next test.
+        (folder / f"run-{theme}.png").write_bytes(page.screenshot())
     page.emulate_media(color_scheme="light")
