@@ -80,8 +80,10 @@ class Window:
                 continue
             except (ValueError, RecursionError) as error:
                 raise self.end(unusable()) from error
-            # A number that touches the end of the window may go on behind it.
-            if end == len(self._kept) and isinstance(value, int | float) and self._more():
+            # A number near the end of the window may go on behind it: “1.” of “1.5” is 1.
+            is_number = isinstance(value, int | float)
+            if is_number and end + NEAR > len(self._kept) and not self._is_whole:
+                self._more()
                 continue
             is_too_long = end - self._at > ROW_LIMIT
             escaped = "\\u" in self._kept[self._at : end]

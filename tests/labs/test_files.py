@@ -151,6 +151,7 @@ class Dripping(io.BytesIO):
     st.lists(st.integers(1, 9), max_size=40),
 )
 @example(b'[{"text": "ok"},\n\n  {"text": "1\xff"}]', [])
+@example(b"[0.5, 1e-7", [])
 @example(b'[{"text": "ok"}, "\xc3\xa4", 12\xff]', [])
 def test_a_document_reads_the_same_in_whatever_pieces_it_comes(
     content: bytes, sizes: list[int]
