@@ -57,6 +57,8 @@ def _sync_dataset(session: Session, name: str, folder: Path) -> None:
     row = session.scalar(select(Dataset).where(Dataset.name == name, Dataset.bundled.is_(True)))
     if row is not None and row.sha256 == sha256:
         row.path = str(folder)
+        if "profile" not in row.verdict:  # of a release that did not count so much
+            row.verdict = {**row.verdict, **stored_verdict(inspect(folder))}
         return
     if row is not None:
         _retire(row)
