@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 from app.errors import FieldError
@@ -58,8 +59,7 @@ class Values:
 
 def param_fields(params: type[Params], values: Values) -> list[Field]:
     """A control for each parameter, in the order the class names them."""
-    properties: dict[str, dict[str, Any]] = params.model_json_schema()["properties"]
-    return [values.put(_field(name, schema)) for name, schema in properties.items()]
+    return [values.put(_field(name, schema)) for name, schema in _properties(params).items()]
 
 
 def param_texts(params: Mapping[str, Any]) -> dict[str, str]:
@@ -69,10 +69,9 @@ def param_texts(params: Mapping[str, Any]) -> dict[str, str]:
 
 def param_values(params: type[Params], form: Mapping[str, str]) -> dict[str, Any]:
     """The parameters in a sent form. In a complete one, a box that is missing is not ticked."""
-    properties: dict[str, dict[str, Any]] = params.model_json_schema()["properties"]
     return {
         name: _value(name, schema, form)
-        for name, schema in properties.items()
+        for name, schema in _properties(params).items()
         if name in form or COMPLETE in form
     }
 
@@ -88,6 +87,13 @@ def as_text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(map(as_text, value))
     return str(value)
+
+
+# Pydantic makes the schema anew each time, for longer than a page takes to be filled in.
+@cache
+def _properties(params: type[Params]) -> Mapping[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = params.model_json_schema()["properties"]
+    return found
 
 
 def _field(name: str, schema: Mapping[str, Any]) -> Field:

@@ -31,6 +31,8 @@ ROUTERS = (
     "app.runs.stream",
     "app.queue.routes",
     "app.classrooms.routes",
+    "app.groups.routes",
+    "app.sweeps.routes",
     "app.compare.routes",
     "app.scoreboards.routes",
     "app.help.routes",

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Header, Query
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
+from app.api.groups import group_of
 from app.api.outcomes import outcome_json
 from app.api.reply import Json
 from app.api.same_work import offer_json, same_as_json
@@ -109,6 +110,7 @@ def whole_run(session: Session, actor: User, run_id: UUID) -> dict[str, Any]:
         **run_json(run, events, attempts, artifacts, latest),
         **outcome_json(session, actor, run, events, attempts, artifacts, latest),
         "same_as": same_as_json(session, actor, run),
+        "group": group_of(session, run),
     }
 
 

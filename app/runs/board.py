@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.access import visible
+from app.groups.views import GroupLine, recent_groups
 from app.i18n import gettext
 from app.metrics.store import LatestValue, latest, read
 from app.models import Role, Run, RunState, User
@@ -62,6 +63,7 @@ class RunsPage:
     """Runs a person may see, newest first. Rendered by runs/index.html; block `list` also alone."""
 
     lines: Sequence[RunLine]
+    groups: Sequence[GroupLine]
     filters: Filters
     next_address: str | None
     labs: Sequence[tuple[str, str]]
@@ -84,6 +86,7 @@ def runs_page(session: Session, actor: User, filters: Filters) -> RunsPage:
     )
     return RunsPage(
         lines=run_lines(session, runs),
+        groups=recent_groups(session, actor),
         filters=filters,
         next_address=filters.address(cursor=cursor) if cursor else None,
         labs=[(lab.slug, gettext(lab.title)) for lab in all_labs()],

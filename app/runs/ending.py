@@ -115,6 +115,15 @@ def ending_of(
     )
 
 
+def cause_title(run: Run) -> str:
+    """Why a run ended early, or waits for a person, in one sentence; empty for any other."""
+    if run.cause not in set(Cause) or not (run.state.is_over or run.state is RunState.HELD):
+        return ""
+    cause = Cause(run.cause)
+    never_started = cause is Cause.CANCELLED and not run.attempt
+    return gettext((NEVER_STARTED if never_started else CAUSES[cause]).title)
+
+
 def _underlying(cause: Cause, attempts: Sequence[Attempt]) -> Explanation | None:
     """What a held run failed of each time."""
     last = attempts[-1].cause if attempts else None

@@ -78,6 +78,18 @@ def check(session: Session, actor: User, classroom: Classroom | None, runs: int 
         _check_seconds(party, now)
 
 
+def room(session: Session, actor: User) -> int | None:
+    """How many more runs this person may queue now; None where nothing limits them."""
+    classroom_id = classroom_of(session, actor)
+    classroom = session.get(Classroom, classroom_id) if classroom_id else None
+    left = [
+        max(0, party.limits.waiting - _count_waiting(session, party.runs))
+        for party in _parties(session, actor, classroom, clock.now())
+        if party.limits.waiting is not None
+    ]
+    return min(left, default=None)
+
+
 def own_use(session: Session, actor: User) -> Use:
     """What a person sees of their own limits beside the button that starts a run."""
     classroom_id = classroom_of(session, actor)

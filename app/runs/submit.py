@@ -118,7 +118,25 @@ def settled(session: Session, run: Run) -> Run:
 
 def look(session: Session, actor: User, submission: Submission) -> Outlook:
     """What the run would need and where it would fit, without queueing it."""
-    checked = preflight.check(session, actor, submission)
+    return _look(session, actor, submission, Shared(session, actor))
+
+
+def look_all(
+    session: Session, actor: User, submissions: Sequence[Submission]
+) -> list[Outlook | InvalidInput]:
+    """The same of runs that would come together: of each what it needs, or what is wrong with it."""
+    shared = Shared(session, actor)
+    found: list[Outlook | InvalidInput] = []
+    for each in submissions:
+        try:
+            found.append(_look(session, actor, each, shared))
+        except InvalidInput as refused:
+            found.append(refused)
+    return found
+
+
+def _look(session: Session, actor: User, submission: Submission, shared: Shared) -> Outlook:
+    checked = preflight.check(session, actor, submission, shared)
     mark = same_work.fingerprint(checked)
     offer = same_work.find(session, actor, mark, submission.seed, checked.dataset)
     return Outlook(checked.estimate, offer)

@@ -14,7 +14,7 @@ from app.errors import NotFound
 from app.forms import as_text
 from app.i18n import gettext
 from app.metrics.store import latest, read
-from app.models import Artifact, Attempt, Run, RunState, User
+from app.models import Artifact, Attempt, Run, RunGroup, RunState, User
 from app.queue.waiting import WaitingCard, waiting_card
 from app.runs import queries
 from app.runs.causes import Step
@@ -69,6 +69,7 @@ class RunPage:
     untouched: Untouched | None
     report: str
     retry_of: Run | None
+    group: RunGroup | None
     memory: MemoryCard
     time: TimeCard
     key: str
@@ -113,6 +114,7 @@ def run_page(session: Session, actor: User, run: Run) -> RunPage:
         untouched=untouched_of(session, actor, run, artifacts, frame),
         report=_report(run, ending),
         retry_of=_seen(session, actor, run.retry_of_id),
+        group=session.get(RunGroup, run.group_id) if run.group_id else None,
         memory=memory_card(run, attempts, values),
         time=time_card(run, attempts, stages, values, now),
         key=uuid4().hex,

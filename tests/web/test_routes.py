@@ -43,8 +43,13 @@ SIGNED_IN = {
     "GET /api/v1/labs", "GET /api/v1/labs/{slug}", "GET /api/v1/models", "POST /api/v1/estimates", "GET /api/v1/runs",
     "POST /api/v1/runs", "GET /api/v1/datasets", "POST /api/v1/datasets", "GET /api/v1/queue", "GET /api/v1/queue/line",
     "GET /api/v1/devices", "GET /api/v1/compare", "GET /classrooms",
+    "GET /groups", "GET /labs/{slug}/sweeps/new", "POST /labs/{slug}/sweeps",
+    "POST /labs/{slug}/sweeps/preview", "GET /api/v1/sweeps", "POST /api/v1/sweeps",
 }  # fmt: skip
 OWN = {
+    "GET /groups/{group_id}", "GET /sweeps/{sweep_id}", "GET /sweeps/{sweep_id}/cancellation/new",
+    "POST /sweeps/{sweep_id}/cancellation", "GET /api/v1/sweeps/{sweep_id}",
+    "POST /api/v1/sweeps/{sweep_id}/cancellation",
     "GET /runs/{run_id}", "GET /runs/{run_id}/turn", "GET /api/v1/runs/{run_id}/turn", "GET /runs/{run_id}/cancellation/new", "POST /runs/{run_id}/cancellation",
     "POST /runs/{run_id}/release", "POST /runs/{run_id}/boost",
     "POST /runs/{run_id}/resubmission", "POST /api/v1/runs/{run_id}/resubmission",
@@ -124,7 +129,9 @@ def test_only_admins_run_the_box(site: Site, sams: str, route: str) -> None:
     values = {"id": tess, "classroom_id": str(tuesday)}
     for name in ("sam", "maria"):
         assert ask(site.client(name), route, **values) == 403
-    assert ask(site.client("ada"), route, **values) in (200, 201, 303, 422)
+    # There is no such base model, and none on its way.
+    none = (404, 409) if "/library/" in route else ()
+    assert ask(site.client("ada"), route, **values) in (200, 201, 303, 422, *none)
 
 
 @pytest.mark.parametrize("route", sorted(SIGNED_IN))

@@ -1,0 +1,1 @@
+"""Sweeps: one or two parameters of a lab over several values, as one group of runs."""
