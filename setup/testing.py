@@ -14,6 +14,9 @@ from setup.say import SetupFailed, Step
 
 TEST = REQUIREMENTS / "test.txt"
 CHINESE_FONTS = "fonts-noto-cjk"
+# Half of the suite waits for processes that it killed or stopped: two at once, a group of tests
+# each, and who is done helps the other.
+EVERYTHING = ("--numprocesses=2", "--dist=worksteal")
 # pytest's exit codes beside 0 (passed): failed, interrupted, its own error, wrong use, no tests.
 MEANING = {0: 0, 1: 1, 2: 1, 3: 1, 4: 2, 5: 1}
 
@@ -24,7 +27,7 @@ def run_tests(arguments: Sequence[str]) -> int:
     except SetupFailed as error:
         sys.stderr.write(f"{error}\n")
         return 3
-    command = [sys.executable, "-m", "pytest", *arguments]
+    command = [sys.executable, "-m", "pytest", *(arguments or EVERYTHING)]
     try:
         code = subprocess.call(command, cwd=ROOT)
     except KeyboardInterrupt:  # pytest got it as well and has said its last line

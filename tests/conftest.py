@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, Page
 from sqlalchemy.orm import Session
 from tqdm import tqdm
@@ -24,6 +25,9 @@ PAGE_PATIENCE_MS = 10_000
 THREAD_PATIENCE_SECONDS = 10
 # Reading a model's weights shows a bar; the thread that would watch over it never ends.
 tqdm.monitor_interval = 0
+# How long an example takes says how busy the machine is.
+settings.register_profile("bunsen", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("bunsen")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
