@@ -84,6 +84,7 @@ def parser(with_labs: bool) -> argparse.ArgumentParser:
     add_roles(verbs)
     add_database(verbs)
     add_people(verbs)
+    add_datasets(verbs)
     doctor = verbs.add_parser("doctor", help="what works here, what is missing, how to get it")
     doctor.set_defaults(verb=run_doctor)
     return top
@@ -171,6 +172,20 @@ def add_people(verbs: "Verbs[argparse.ArgumentParser]") -> None:
         "--expires", type=duration, metavar="30d", help="lifetime, such as 12h or 30d"
     )
     create.set_defaults(verb=create_token)
+
+
+def add_datasets(verbs: "Verbs[argparse.ArgumentParser]") -> None:
+    dataset = verbs.add_parser("dataset", help="check a file of rows, add it, list datasets")
+    actions = dataset.add_subparsers(metavar="ACTION", required=True)
+    check = actions.add_parser("check", help="say what is in a file, or what is wrong with it")
+    check.add_argument("file", type=Path, help="JSON Lines, JSON, CSV, Parquet or plain text")
+    check.add_argument("--json", action="store_true", help="as JSON")
+    check.set_defaults(verb=check_dataset)
+    add = actions.add_parser("add", help="add a file as a dataset of somebody's")
+    add.add_argument("name", help="whose it is")
+    add.add_argument("file", type=Path)
+    add.set_defaults(verb=add_dataset)
+    actions.add_parser("list", help="every dataset").set_defaults(verb=list_datasets)
 
 
 def device(text: str) -> str:
@@ -265,6 +280,24 @@ def list_users(options: argparse.Namespace) -> int:
     from app import people_cli
 
     return people_cli.show_all()
+
+
+def check_dataset(options: argparse.Namespace) -> int:
+    from app import dataset_cli
+
+    return dataset_cli.examine(options.file, options.json)
+
+
+def add_dataset(options: argparse.Namespace) -> int:
+    from app import dataset_cli
+
+    return dataset_cli.add(options.name, options.file)
+
+
+def list_datasets(options: argparse.Namespace) -> int:
+    from app import dataset_cli
+
+    return dataset_cli.show_all()
 
 
 def create_token(options: argparse.Namespace) -> int:

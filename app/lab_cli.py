@@ -51,7 +51,7 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     )
     run.add_argument("--preset", help="start from one of the lab's presets")
     run.add_argument("--model", help="a bundled model's name, or a model folder")
-    run.add_argument("--dataset", help="a bundled dataset's name, a .jsonl file, or a folder")
+    run.add_argument("--dataset", help="a bundled dataset's name, a file of rows, or a folder")
     run.add_argument("--stages", help="some of the lab's stages, separated by commas")
     run.add_argument(
         "--seed", type=_seed, default=0, help="seed of everything random (%(default)s)"

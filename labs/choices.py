@@ -66,7 +66,7 @@ def choose_dataset(lab: Lab, params: Params, name: str) -> Resource:
     path = known.get(name, Path(name).expanduser()).absolute()
     if not path.exists():
         raise WrongUse(
-            "There is no dataset “{name}”. Bundled are: {known}. Or name a .jsonl file or a folder.",
+            "There is no dataset “{name}”. Bundled are: {known}. Or name a file or a folder.",
             name=name,
             known=", ".join(known) or "none",
         )

@@ -35,7 +35,8 @@ OOM_SCORE = "500"
 class Order:
     """What to take in: a file and what it is called, and where its rows go as JSON Lines.
 
-    `kept` is not written for a file that is JSON Lines already. `limit_bytes` bounds it.
+    `kept` is not written for a file that is JSON Lines already, nor where it is empty.
+    `limit_bytes` bounds it.
     """
 
     path: str
@@ -49,10 +50,10 @@ def take(order: Order) -> Verdict:
     """The verdict on a file, whose rows lie at `order.kept` then, or at `order.path`."""
     path = Path(order.path)
     try:
-        is_ready = kind_of(path, order.name).name == "jsonl"
+        is_kept = bool(order.kept) and kind_of(path, order.name).name != "jsonl"
     except Bad:
-        is_ready = True  # the check says the same again, as a problem
-    if is_ready:
+        is_kept = False  # the check says the same again, as a problem
+    if not is_kept:
         return inspect(path, LISTED_PROBLEMS, order.max_rows, name=order.name)
     with Keeper(Path(order.kept), order.limit_bytes) as keeper:
         return inspect(path, LISTED_PROBLEMS, order.max_rows, name=order.name, keeper=keeper)
@@ -108,4 +109,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    # Without a teardown, in which the next look at the parent would end us as by a signal.
+    os._exit(code)

@@ -3,13 +3,14 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, File, UploadFile
+from fastapi import APIRouter, File, Form, UploadFile
 from starlette.responses import Response
 
 from app.api.reply import Json
-from app.api.shapes import dataset_json, device_json
+from app.api.shapes import dataset_json, dataset_profile_json, device_json
 from app.datasets.queries import get_dataset, list_datasets
 from app.datasets.routes import add_upload
+from app.datasets.upload import add_pasted
 from app.devices.queries import list_devices
 from app.runs import queries
 from app.security import Actor, Reader, Writer
@@ -19,11 +20,22 @@ router = APIRouter()
 
 @router.post("/datasets", status_code=201)
 def upload_dataset(
-    session: Writer, actor: Actor, file: Annotated[UploadFile | str, File()] = ""
+    session: Writer,
+    actor: Actor,
+    file: Annotated[UploadFile | str, File()] = "",
+    rows: Annotated[str | None, Form()] = None,
+    name: Annotated[str, Form()] = "",
 ) -> Response:
-    """A JSON Lines file in the field `file`; it is kept only if every line is right."""
-    dataset = add_upload(session, actor, file)
-    shape = dataset_json(dataset)
+    """A file in the field `file`: JSON Lines, JSON, CSV, Parquet or plain text; or text in `rows`.
+
+    It is kept only if every row is right. The same content sent again gives the same dataset,
+    another content under the same name its next version.
+    """
+    if rows is None:
+        dataset = add_upload(session, actor, file)
+    else:
+        dataset = add_pasted(session, actor, name, rows)
+    shape = dataset_profile_json(dataset)
     return Json(shape, 201, {"Location": shape["links"]["self"]})
 
 
@@ -36,7 +48,7 @@ def show_datasets(session: Reader, actor: Actor) -> Response:
 @router.get("/datasets/{dataset_id}")
 def show_dataset(session: Reader, actor: Actor, dataset_id: UUID) -> Response:
     dataset = get_dataset(session, actor, dataset_id)
-    return Json({**dataset_json(dataset), "preview": dataset.verdict.get("preview", [])})
+    return Json(dataset_profile_json(dataset))
 
 
 @router.get("/devices")

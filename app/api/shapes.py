@@ -110,6 +110,7 @@ def _lineage(run: Run) -> Shape:
         "dataset": {
             "id": run.dataset.id,
             "name": run.dataset.name,
+            "version": run.dataset.version,
             "sha256": run.dataset.sha256,
         },
     }
@@ -167,6 +168,9 @@ def dataset_json(dataset: Dataset) -> Shape:
         "name": dataset.name,
         "title": dataset.title,
         "format": dataset.format,
+        "version": dataset.version,
+        "file_name": dataset.file_name,
+        "file_format": dataset.file_format,
         "rows": dataset.rows,
         "splits": verdict.get("splits", {}),
         "bytes": dataset.bytes,
@@ -179,6 +183,17 @@ def dataset_json(dataset: Dataset) -> Shape:
             "warnings": [told(each) for each in verdict.get("warnings", [])],
         },
         "links": {"self": f"/api/v1/datasets/{dataset.id}", "page": f"/datasets/{dataset.id}"},
+    }
+
+
+def dataset_profile_json(dataset: Dataset) -> Shape:
+    """The dataset with its first rows and what was counted; not where its rows lie."""
+    found: Shape = dataset.verdict.get("profile") or {}
+    counted = {name: value for name, value in found.items() if name not in ("files", "cuts")}
+    return {
+        **dataset_json(dataset),
+        "preview": dataset.verdict.get("preview", []),
+        "profile": counted,
     }
 
 
