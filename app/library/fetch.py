@@ -6,7 +6,6 @@ it is in `state.json`. Only files that a lab reads are fetched, the small ones f
 needs code of its own is refused before its weights.
 """
 
-import hashlib
 import json
 import shutil
 import sys
@@ -18,6 +17,7 @@ from typing import Any
 from app.i18n import N_
 from app.library.facts import facts_json
 from app.library.soundness import check_folder
+from app.library.transfer import Remote, take_file
 from app.runs.reasons import gibibytes
 from app.settings import get_settings
 from labs.contract import LabError
@@ -45,14 +45,6 @@ class Order:
     def target(self) -> Path:
         """Where the model's files go."""
         return self.folder / self.name
-
-
-@dataclass(frozen=True, slots=True)
-class Remote:
-    """A file of the hub: its bytes, and its sha256 where the hub states one."""
-
-    bytes: int
-    sha256: str | None
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -93,6 +85,8 @@ def fetch(order: Order) -> Json:
         timeout=TIMEOUT_SECONDS,
     )
     commit = str(info.sha)
+    if not earlier:  # what may lie there is of no known commit
+        shutil.rmtree(order.target, ignore_errors=True)
     files = {name: each for name, each in _files(info.siblings or ()) if "/" not in name}
     _refuse_useless(order, files)
     small = [name for name in files if _matches(name, (*SMALL, *WORDS))]
@@ -102,7 +96,6 @@ def fetch(order: Order) -> Json:
     _need_room(order, files, wanted)
     _take(order, commit, files, wanted, _bytes(files, wanted))
     _say(order, phase="checking", commit=commit, total=_bytes(files, wanted))
-    shutil.rmtree(order.target / ".cache", ignore_errors=True)
     sound = check_folder(order.target)
     facts = {**facts_json(sound.facts), "stamp": sound.stamp}
     return {"commit": commit, "facts": facts, "license": sound.license, "path": str(sound.folder)}
@@ -179,33 +172,15 @@ def _take(
     order: Order, commit: str, files: Mapping[str, Remote], names: Sequence[str], total: int
 ) -> None:
     """Fetch these files of a commit; one that is whole already is not asked for again."""
-    from huggingface_hub import hf_hub_download
-
     _say(order, phase="fetching", commit=commit, total=total)
+    order.target.mkdir(exist_ok=True)
     for name in names:
         if _matches(name, SMALL) and files[name].bytes > LARGEST_SMALL:
             raise ModelRefused(
                 "“{name}” is damaged: {file}: {reason}.",
                 name=order.hub_id, file=name, reason="it is larger than 64 MiB",
             )  # fmt: skip
-        hf_hub_download(
-            order.hub_id, name, revision=commit, local_dir=order.target, token=_token() or False
-        )
-        _check_content(order, name, files[name])
-
-
-def _check_content(order: Order, name: str, remote: Remote) -> None:
-    """A file that is not what the hub says it is goes, so that the next try fetches it anew."""
-    if remote.sha256 is None:
-        return
-    path = order.target / name
-    with path.open("rb") as content:
-        if hashlib.file_digest(content, "sha256").hexdigest() == remote.sha256:
-            return
-    path.unlink()
-    raise LabError(
-        N_("{file} of “{name}” did not arrive whole. Try again."), file=name, name=order.hub_id
-    )
+        take_file(order.hub_id, commit, name, files[name], order.target, _token())
 
 
 def _bytes(files: Mapping[str, Remote], names: Sequence[str]) -> int:

@@ -17,13 +17,14 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 class FakeHub:
     """What the hub has, what it was asked, and how it misbehaves.
 
-    `cut` is after how many bytes of a weight file the connection breaks, once each; `refuses` a
-    status with its error code for every file.
+    `resumed` are the bytes that requests began after; `cut` is after how many bytes a weight file
+    stops until `held` is set; with `lies` its stated hash is another's; `status` is every answer's.
     """
 
     address: str = ""
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    resumed: list[int] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
     gated: bool = False
     status: int | None = None
@@ -119,6 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("ETag", f'"{hashlib.sha256(data).hexdigest()}"')
         self.send_header("X-Repo-Commit", COMMIT)
         if first:
+            self.fake.resumed.append(first)
             self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
         self.end_headers()
         if not with_body:

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ from huggingface_hub import constants
 from sqlalchemy import select
 
 from app import cli
-from app.database import reading
+from app.database import reading, transaction
+from app.errors import Conflict
 from app.i18n import sentence
 from app.library import fetch
+from app.library import hub as library_hub
 from app.models import LanguageModel
 from app.settings import get_settings
 from tests.support.fake_hub import COMMIT, FakeHub, running_hub
@@ -33,6 +36,10 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
         running.put("lab/tiny", make_folder(tmp_path / "published"))
         monkeypatch.setenv("HF_ENDPOINT", running.address)
         monkeypatch.setattr(constants, "ENDPOINT", running.address)
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.partition("/{")[2]
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{running.address}/{{{template}"
+        )
         monkeypatch.setenv("BUNSEN_HUB", "online")
         monkeypatch.setenv("BUNSEN_HUB_TOKEN_FILE", str(file))
         get_settings.cache_clear()
@@ -75,9 +82,8 @@ def tried(hub_id: str = "lab/tiny", revision: str = "") -> str:
 
 
 def test_a_model_that_is_cut_off_is_gone_on_with_and_arrives(
-    database_url: str, hub: FakeHub, fetcher: Fetcher
+    site: Site, hub: FakeHub, fetcher: Fetcher
 ) -> None:
-    site = two_classes()
     hub.cut = 300
     hub.held.clear()
     ask(site)
@@ -104,6 +110,33 @@ def test_a_model_that_is_cut_off_is_gone_on_with_and_arrives(
     kept = [path for path in get_settings().models_dir.rglob("*") if path.is_file()]
     assert not any(SECRET.encode() in path.read_bytes() for path in kept)
     assert SECRET not in page(site)
+
+
+@pytest.mark.parametrize("end", ["arrives", "cancelled"])
+def test_whoever_is_first_decides_whether_a_model_comes(
+    database_url: str, hub: FakeHub, end: str
+) -> None:
+    ada = two_classes().people["ada"]
+    with transaction() as session:
+        made = library_hub.ask_for(session, ada, "lab/tiny", "main")
+    progress = replace(library_hub.progress_of(made), phase="fetching", done=5, total=10)
+    with transaction() as session:
+        assert library_hub.note(session, made.id, progress)
+    known = model()
+    assert known is not None
+    assert library_hub.progress_of(known) == progress
+    with transaction() as session:
+        if end == "arrives":
+            assert library_hub.arrive(session, made.id, "/x", {"layers": 2}, COMMIT, "mit")
+            with pytest.raises(Conflict):
+                library_hub.cancel(session, ada, made.id)
+        else:
+            library_hub.cancel(session, ada, made.id)
+            assert not library_hub.arrive(session, made.id, "/x", {}, COMMIT, "")
+        assert not library_hub.note(session, made.id, progress)
+        with pytest.raises(Conflict):
+            library_hub.try_again(session, ada, made.id)
+    assert (model() is None) is (end == "cancelled")
 
 
 def page(site: Site) -> str:
@@ -139,7 +172,6 @@ def test_a_download_that_fails_says_so_and_can_be_tried_again(
     hub.gated = False
     assert site.client("ada").post(f"/library/hub/{made.id}/retry").status_code == 303
     assert site.client("ada").post(f"/library/hub/{made.id}/retry").status_code == 409
-    turns(fetcher, lambda: (found := model()) and found.path)
     assert "is gated" not in page(site)
 
 
@@ -247,6 +279,24 @@ def test_only_what_a_lab_reads_is_fetched(home: Path, hub: FakeHub) -> None:
     assert not set(hub.downloads()) & set(extra)
     state = fetch.read_state(get_settings().models_dir / "x")
     assert (state["commit"], state["license"]) == (COMMIT, "mit")
+
+
+@pytest.mark.parametrize(("here", "asked_from"), [(300, [300]), (0, []), (10**5, [])])
+def test_a_half_file_is_gone_on_with(
+    home: Path, hub: FakeHub, here: int, asked_from: list[int]
+) -> None:
+    with_torn_weights(hub)
+    assert "is damaged" in tried()  # it is whole, of a known commit, and damaged at its source
+    folder = get_settings().models_dir / "x" / "tiny"
+    (folder / "model.safetensors").unlink()
+    whole = weights(SHAPES)
+    hub.files["lab/tiny"]["model.safetensors"] = whole
+    part = whole[:here] if here <= len(whole) else bytes(here)
+    (folder / ".model.safetensors.part").write_bytes(part)
+    assert tried() == ""
+    assert hub.resumed == asked_from
+    assert (folder / "model.safetensors").read_bytes() == whole
+    assert hub.downloads().count("config.json") == 1
 
 
 @pytest.mark.parametrize(
