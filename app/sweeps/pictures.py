@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from app.forms import as_text
+from app.models import RunState
 
 # Colours of the map, from the worst value to the best.
 LEVELS = 10
@@ -22,13 +23,17 @@ FILLED = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A run as a picture needs it: its place on each axis, its value in number and words."""
+    """A run as a picture needs it: its place on each axis, its value in number and words.
+
+    One that failed or was cancelled has no value here: it came to nothing that counts.
+    """
 
     run_id: UUID
     name: str
     at: tuple[Any, ...]
     value: float | None
     text: str
+    state: RunState
     is_best: bool
 
 

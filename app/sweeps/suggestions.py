@@ -36,7 +36,7 @@ def suggestions(lab: Lab, texts: Mapping[str, str]) -> dict[str, Suggestion]:
 
 def _suggestion(lab: Lab, field: Field) -> Suggestion:
     offered = [value for value in _values(field) if refusal(lab, field.name, value) is None]
-    hint = " ".join(filter(None, (field.unit, field.help)))
+    hint = " · ".join(filter(None, (field.unit, field.help)))
     return Suggestion(field.title, ", ".join(dict.fromkeys(offered)), hint, field.kind == "number")
 
 
@@ -63,4 +63,4 @@ def _numbers(field: Field, text: str) -> Sequence[float]:
         return WHOLE_FROM_NOTHING if whole else FROM_NOTHING
     if whole:
         return [round(value * factor) for factor in WHOLE_FACTORS]
-    return [float(f"{value * factor:.1g}") if factor != 1 else value for factor in FACTORS]
+    return [float(f"{value * factor:.2g}") if factor != 1 else value for factor in FACTORS]

@@ -26,7 +26,7 @@ from app.runs.labs_of import lab_of
 from app.runs.measure import measured
 from app.runs.stages import progress_fraction
 from app.sweeps.pictures import HeatMap, Points, Result, map_over, points_along
-from app.sweeps.results import Best, Outcome, best_of, chosen, judged, outcome_of
+from app.sweeps.results import NO_RESULT, Best, Outcome, best_of, chosen, judged, outcome_of
 from labs.contract import Lab, Metric
 
 # Of each run; they share the picture.
@@ -252,10 +252,7 @@ def _best_first(found: Found, lines: Sequence[SweepLine]) -> list[SweepLine]:
 
 
 def _pictures(found: Found, lines: Sequence[SweepLine]) -> tuple[list[Points], HeatMap | None]:
-    results = [
-        Result(line.run.id, line.run.name, line.at, line.outcome.final, line.final, line.is_best)
-        for line in lines
-    ]
+    results = [_result(line) for line in lines]
     titles = [axis.title for axis in found.axes]
     if len(titles) == 2:
         heat_map = map_over(titles, results, found.metric.direction == "higher")
@@ -263,6 +260,12 @@ def _pictures(found: Found, lines: Sequence[SweepLine]) -> tuple[list[Points], H
             return [], heat_map
     drawn = [points_along(title, results, place) for place, title in enumerate(titles)]
     return [each for each in drawn if each is not None], None
+
+
+def _result(line: SweepLine) -> Result:
+    run = line.run
+    value = None if run.state in NO_RESULT else line.outcome.final
+    return Result(run.id, run.name, line.at, value, line.final, run.state, line.is_best)
 
 
 def _data(found: Found, lines: Sequence[SweepLine], chart: Chart) -> Markup:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from app.forms import as_text
 from app.models import GroupKind, RunGroup, RunState, User
 from labs.datasets import fingerprint
 from labs.registry import get
@@ -50,16 +51,16 @@ def make_sweep(
     for place, combination in enumerate(product(*vary.values())):
         params = dict(zip(vary, combination, strict=True))
         state = (states or {}).get(place, RunState.SUCCEEDED)
-        failed = {"cause": "diverged"} if state is RunState.FAILED else {}
+        told = ", ".join(f"{name} {as_text(value)}" for name, value in params.items())
         make_shown_run(
             session,
             owner,
             state,
             steps=STEPS + 10 * place,
             params=params,
-            name="lora: " + ", ".join(f"{name} {value}" for name, value in params.items()),
+            name=f"lora: {told}",
             group_id=group.id,
             group_place=place,
-            **failed,
+            cause="diverged" if state is RunState.FAILED else None,
         )
     return group

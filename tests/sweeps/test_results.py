@@ -87,7 +87,7 @@ def test_runs_are_judged_by_what_was_measured() -> None:
 
 def results(values: list[tuple[Any, float | None]]) -> list[Result]:
     return [
-        Result(UUID(int=at), str(place), (place,), value, str(value), False)
+        Result(UUID(int=at), str(place), (place,), value, str(value), RunState.SUCCEEDED, False)
         for at, (place, value) in enumerate(values)
     ]
 
@@ -124,7 +124,7 @@ def test_wide_numbers_are_drawn_by_their_logarithms() -> None:
 
 def test_the_better_a_cell_the_stronger_its_colour() -> None:
     grid = [
-        Result(UUID(int=at), "", (row, column), value, "", False)
+        Result(UUID(int=at), "", (row, column), value, "", RunState.SUCCEEDED, False)
         for at, (row, column, value) in enumerate(
             [(1, "a", 0.1), (1, "b", 0.2), (2, "a", 0.3), (2, "b", None)]
         )
@@ -134,7 +134,9 @@ def test_the_better_a_cell_the_stronger_its_colour() -> None:
     assert higher is not None
     assert [cell.level for _row, cells in lower.rows for cell in cells] == [LEVELS, 5, 0, None]
     assert [cell.level for _row, cells in higher.rows for cell in cells] == [0, 5, LEVELS, None]
-    diagonal = [Result(UUID(int=at), "", (at, at), 1.0, "", False) for at in range(4)]
+    diagonal = [
+        Result(UUID(int=at), "", (at, at), 1.0, "", RunState.SUCCEEDED, False) for at in range(4)
+    ]
     assert map_over(["r", "c"], diagonal, True) is None
 
 

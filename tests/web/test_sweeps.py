@@ -191,7 +191,7 @@ def test_the_table_is_sorted_by_the_address(
 
 def test_two_parameters_make_a_map(sam: TestClient, site: Site) -> None:
     with transaction() as session:
-        vary = {"variant": ["lora", "dora"], "rank": [2, 4, 8]}
+        vary: dict[str, list[Any]] = {"variant": ["lora", "dora"], "rank": [2, 4, 8]}
         group = make_sweep(session, site.people["sam"], vary)
     page = sam.get(f"/sweeps/{group.id}").text
     assert page.count("heat__cell--") == 6
