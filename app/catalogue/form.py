@@ -11,12 +11,14 @@ from app.catalogue import queries
 from app.catalogue.models import model_field, with_standing
 from app.catalogue.sent import Entered
 from app.catalogue.views import DEFAULT_SEED, own_names
+from app.datasets.views import title_of
 from app.errors import AppError, InvalidInput
 from app.forms import Field, Values, param_fields
 from app.i18n import N_, gettext, sentence
 from app.models import Dataset, LanguageModel, User
 from app.runs.quota import Use, own_use
 from labs.contract import Lab, Stage
+from labs.files.kinds import SUFFIXES
 
 UPLOAD = "dataset_file"
 
@@ -107,14 +109,14 @@ def _inputs(lab: Lab, models: Sequence[LanguageModel], datasets: Sequence[Datase
             "dataset",
             gettext(N_("Dataset")),
             "select",
-            choices=[(str(each.id), gettext(each.title or each.name)) for each in datasets],
+            choices=[(str(each.id), title_of(each)) for each in datasets],
             help=gettext(N_("Those whose format this lab can learn from.")),
         ),
         Field(
             UPLOAD,
             gettext(N_("Or your own dataset")),
             "file",
-            placeholder=".jsonl,.json,.ndjson",
+            placeholder=",".join(SUFFIXES),
             help=gettext(
                 N_(
                     "JSONL, such as Alpaca: instruction, input and output on each line. "

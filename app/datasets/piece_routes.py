@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from app.datasets import pieces
 from app.datasets.queries import DatasetFilters
 from app.datasets.views import datasets_page
-from app.errors import InvalidInput
+from app.errors import AppError, InvalidInput, Unavailable
 from app.html import render
 from app.security import Actor, Reader, Writer
 
@@ -68,7 +68,7 @@ def finish(
     """Check the file and keep it; what is wrong with it comes as the part of the page for that."""
     try:
         dataset = pieces.finish(session, actor, key, name)
-    except InvalidInput as error:
+    except (InvalidInput, Unavailable) as error:
         return _refused(request, session, actor, error)
     return Response(status_code=201, headers={"Location": f"/datasets/{dataset.id}"})
 
@@ -79,6 +79,6 @@ def forget(actor: Actor, key: Key) -> Response:
     return Response(status_code=204)
 
 
-def _refused(request: Request, session: Reader, actor: Actor, error: InvalidInput) -> Response:
+def _refused(request: Request, session: Reader, actor: Actor, error: AppError) -> Response:
     page = datasets_page(session, actor, DatasetFilters(), error)
     return render(request, "datasets/index.html", page, "upload", error.status_code)

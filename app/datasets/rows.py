@@ -18,7 +18,7 @@ from labs.jsonl import Problem, Row
 from labs.profile import FileMap, Profile
 from labs.splits import SPLITS, label_names, split_files, stated_split
 
-PAGE_ROWS = 20
+PAGE_ROWS = 10
 # Where only the hash of a prompt tells its split, the rows of one split are found by reading the
 # file from its beginning: not for files that take longer than a page may.
 SCANNED_BYTES = 64 << 20

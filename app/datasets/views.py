@@ -13,7 +13,7 @@ from app.datasets.shares import Shared, shares_of
 from app.datasets.upload import FIELD, PASTED
 from app.errors import AppError, FieldError, InvalidInput
 from app.html import bytes_
-from app.i18n import sentence
+from app.i18n import N_, gettext, sentence
 from app.models import Dataset, User
 from app.settings import get_settings
 from labs.files.kinds import SUFFIXES
@@ -85,6 +85,14 @@ def datasets_page(
         pasted=with_example(pasted),
         examples=EXAMPLES,
     )
+
+
+def title_of(dataset: Dataset) -> str:
+    """What a list to choose from calls a dataset: later versions say which they are."""
+    title = gettext(dataset.title or dataset.name)
+    if dataset.version == 1:
+        return title
+    return sentence(N_("{title} (version {number})"), {"title": title, "number": dataset.version})
 
 
 def with_example(pasted: Pasted) -> Pasted:

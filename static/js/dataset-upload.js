@@ -93,21 +93,22 @@ class DatasetUpload extends HTMLElement {
     if (stopped) return this.#say(this.dataset.stopped)
     if (!(error instanceof Refused)) return this.#say(this.dataset.broken)
     const { reply } = error
-    if (reply.status === 422) return this.#refuse(await reply.text())
+    if (this.#refuse(await reply.text())) return
     this.#say(reply.status === 401 ? this.dataset.signedOut : this.dataset.failed)
   }
 
-  // The server's words for what is wrong, out of the part of the page that it sent.
+  // The server's words for what is wrong, out of the part of the page that it sent; whether it did.
   #refuse(html) {
     const fresh = html && new DOMParser().parseFromString(html, "text/html").querySelector("dataset-upload [data-problems]")
     const shown = this.#part("problems")
     shown.replaceChildren(...(fresh ? fresh.childNodes : []))
     this.#part("field").classList.toggle("field--wrong", Boolean(fresh))
-    this.#input.toggleAttribute("aria-invalid", Boolean(fresh))
+    this.#input.setAttribute("aria-invalid", Boolean(fresh))
     this.#say("")
-    if (!fresh) return
+    if (!fresh) return false
     shown.tabIndex = -1
     shown.focus()
+    return true
   }
 
   #busy(busy) {
