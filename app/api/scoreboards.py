@@ -23,12 +23,13 @@ from app.scoreboards.naming import method_name
 from app.scoreboards.plan import RATE, Wanted, methods
 from app.scoreboards.start import start_scoreboard
 from app.scoreboards.tradeoff import Tradeoff, tradeoff_of
-from app.scoreboards.views import LISTED, Measured, measured_of
+from app.scoreboards.views import Measured, measured_of
 from app.security import Actor, Reader, Writer
 from labs.contract import Lab
 
 router = APIRouter(prefix="/scoreboards")
 Shape = dict[str, Any]
+LISTED = 100
 
 
 class NewScoreboard(Body):

@@ -71,7 +71,10 @@ class MethodLine:
 
 @dataclass(frozen=True, slots=True)
 class ScoreboardForm:
-    """A scoreboard before it starts. Rendered by scoreboards/new.html; block `choice` also alone."""
+    """A scoreboard before it starts. Rendered by scoreboards/new.html; block `choice` also alone.
+
+    `room` is how many more runs may wait; None where nothing limits them.
+    """
 
     lines: Sequence[MethodLine]
     inputs: Sequence[Field]
@@ -84,13 +87,8 @@ class ScoreboardForm:
     count: int
     seconds: Sequence[float] | None
     use: Use
+    room: int | None
     key: str
-
-    @property
-    def room(self) -> int | None:
-        """How many more runs may wait; None where nothing limits them."""
-        limit = self.use.waiting_limit
-        return None if limit is None else max(0, limit - self.use.waiting)
 
 
 def read_form(sent: FormData | QueryParams) -> Entered:
@@ -147,6 +145,7 @@ def scoreboard_form(
     rates = [line.rate for line in lines]
     shown = {each.name for each in (*inputs, *budget, *about, *rates)} | {METHODS}
     rest = [sentence(each.message, each.values) for each in errors if each.field not in shown]
+    use = own_use(session, actor)
     own = "" if errors or refusal is None else sentence(refusal.message, refusal.values)
     return ScoreboardForm(
         lines=lines,
@@ -159,9 +158,14 @@ def scoreboard_form(
         methods_error=values.error(METHODS),
         count=sum(line.is_chosen for line in lines),
         seconds=_sum([line.seconds for line in chosen if line.seconds]),
-        use=own_use(session, actor),
+        use=use,
+        room=_room(use),
         key=entered.key,
     )
+
+
+def _room(use: Use) -> int | None:
+    return None if use.waiting_limit is None else max(0, use.waiting_limit - use.waiting)
 
 
 def _clean(text: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 LINE_HEIGHT = 15.0
 # Of letters at the picture's size of type; Chinese ones are as wide as they are high.
-NARROW, WIDE = 7.2, 13.5
+NARROW, WIDE = 7.6, 13.5
 GAP = 3.0
 GRID = 5.0
 # Around a point: so far apart, so many, and so many places on each.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from app.scoreboards.axes import axis_of
 from app.scoreboards.labels import LINE_HEIGHT, Box, placed, width_of
@@ -11,7 +12,11 @@ from labs.contract import Direction
 RADIUS = 5.0
 LEFT, RIGHT, TOP, BOTTOM = 58.0, 24.0, 30.0, 44.0
 # A tick's words and some air beside them.
-TICK_WIDTH, TICK_HEIGHT = 74.0, 44.0
+TICK_WIDTH, TICK_HEIGHT = 62.0, 44.0
+# “1 min 20 s” is longer than other values.
+WIDE_TICKS = {"s": 80.0}
+# How many times the range of the results an axis may be that also shows the untouched model.
+STRETCHED = 2.0
 # From this distance on a thin line leads from the name to its point.
 LED_FROM = 6.0
 
@@ -44,7 +49,10 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A drawn point with its name; `lead` are the ends of the line between them."""
+    """A drawn point with its name; `lead` are the ends of the line between them.
+
+    `anchor` is the end of the name that `text_x` is of: the one nearest to the point.
+    """
 
     name: str
     label: str
@@ -52,6 +60,7 @@ class Mark:
     y: float
     text_x: float
     text_y: float
+    anchor: str
     on_front: bool
     lead: tuple[float, float, float, float] | None
 
@@ -88,12 +97,16 @@ def draw(
 
     Args:
         words: A value and its unit as text.
-        base: Quality of the untouched model, and what is written at its line.
+        base: Quality of the untouched model, and what is written at its line; left out where it
+            is so far from the results that these would all be drawn as one.
     """
     width, height = size
     area = Box(LEFT, TOP, width - LEFT - RIGHT, height - TOP - BOTTOM)
-    levels = [each.quality for each in shown] + ([base[0]] if base else [])
-    x_axis = axis_of([each.cost for each in shown], cost.unit, int(area.width // TICK_WIDTH))
+    levels = [each.quality for each in shown]
+    base = base if base and _is_near(base[0], levels) else None
+    levels += [base[0]] if base else []
+    most = int(area.width // WIDE_TICKS.get(cost.unit, TICK_WIDTH))
+    x_axis = axis_of([each.cost for each in shown], cost.unit, most)
     y_axis = axis_of(levels, quality.unit, int(area.height // TICK_HEIGHT), may_be_log=False)
 
     def across(value: float) -> float:
@@ -107,6 +120,7 @@ def draw(
     stairs = [(across(each.cost), down(ordered[each.name].quality)) for each in best]
     base_y = down(base[0]) if base else None
     base_label = _base_label(base[1], base_y, area) if base and base_y is not None else None
+    taken = [*_along(_stairs(stairs)), *([base_label] if base_label else [])]
     return Picture(
         width=width,
         height=height,
@@ -117,8 +131,8 @@ def draw(
         x_ticks=[Tick(across(each), words(each, cost.unit)) for each in x_axis.ticks],
         y_ticks=[Tick(down(each), words(each, quality.unit)) for each in y_axis.ticks],
         logarithmic=x_axis.logarithmic,
-        front=_stairs(stairs),
-        marks=_marks(shown, across, down, {each.name for each in best}, area, base_label),
+        front=" ".join(f"{x:g},{y:g}" for x, y in _stairs(stairs)),
+        marks=_marks(shown, across, down, {each.name for each in best}, area, taken),
         base_y=base_y,
         base_label=base_label,
         base_text=base[1] if base else "",
@@ -134,14 +148,27 @@ def points_of(shown: Sequence[Shown], direction: Direction) -> list[Point]:
     return [_point(each, direction) for each in shown]
 
 
-def _stairs(corners: Sequence[tuple[float, float]]) -> str:
+def _is_near(base: float, levels: Sequence[float]) -> bool:
+    own = max(levels) - min(levels)
+    return max(*levels, base) - min(*levels, base) <= STRETCHED * own
+
+
+def _stairs(corners: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """The front as steps: between two results nothing was measured that is better than the first."""
     path = []
     for at, (x, y) in enumerate(corners):
         if at:
             path.append((x, corners[at - 1][1]))
         path.append((x, y))
-    return " ".join(f"{x:g},{y:g}" for x, y in path)
+    return path
+
+
+def _along(path: Sequence[tuple[float, float]]) -> list[Box]:
+    """The line itself, so that no name is written over it."""
+    return [
+        Box(min(x, to_x) - 1, min(y, to_y) - 1, abs(to_x - x) + 2, abs(to_y - y) + 2)
+        for (x, y), (to_x, to_y) in pairwise(path)
+    ]
 
 
 def _base_label(text: str, y: float, area: Box) -> Box:
@@ -158,10 +185,9 @@ def _marks(
     down: Callable[[float], float],
     best: set[str],
     area: Box,
-    base_label: Box | None,
+    taken: Sequence[Box],
 ) -> list[Mark]:
     points = [(across(each.cost), down(each.quality)) for each in shown]
-    taken = [base_label] if base_label else []
     boxes = placed([each.label for each in shown], points, RADIUS, area, taken)
     return [
         Mark(
@@ -169,13 +195,23 @@ def _marks(
             label=each.label,
             x=x,
             y=y,
-            text_x=round(box.x, 1),
+            text_x=round(_anchored(box, x)[0], 1),
             text_y=round(box.y, 1),
+            anchor=_anchored(box, x)[1],
             on_front=each.name in best,
             lead=_lead(box, x, y),
         )
         for each, (x, y), box in zip(shown, points, boxes, strict=True)
     ]
+
+
+def _anchored(box: Box, x: float) -> tuple[float, str]:
+    """A name that turns out narrower than its box stays near its point."""
+    if box.x >= x:
+        return box.x, "start"
+    if box.x + box.width <= x:
+        return box.x + box.width, "end"
+    return box.x + box.width / 2, "middle"
 
 
 def _lead(box: Box, x: float, y: float) -> tuple[float, float, float, float] | None:

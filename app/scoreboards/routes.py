@@ -1,4 +1,4 @@
-"""Scoreboards as pages: the form, one scoreboard live, the list, the download, cancelling."""
+"""Scoreboards as pages: the form, one scoreboard live, the download, cancelling."""
 
 from typing import Annotated
 from uuid import UUID
@@ -25,8 +25,9 @@ router = APIRouter()
 
 
 @router.get("/scoreboards")
-def index(request: Request, session: Reader, actor: Actor) -> Response:
-    return render(request, "scoreboards/index.html", views.scoreboards_page(session, actor))
+def index(actor: Actor) -> Response:
+    """Scoreboards stand in the list of all runs that were started together."""
+    return RedirectResponse("/groups", 303)
 
 
 @router.get("/scoreboards/new")

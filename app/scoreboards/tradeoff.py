@@ -12,7 +12,7 @@ from app.scoreboards.words import direction_words, figure_words, front_words
 
 # In units of the drawing: a broad one, and one that a phone shows without shrinking letters.
 BROAD, SLIM = (760.0, 400.0), (342.0, 350.0)
-UNTOUCHED = N_("untouched model: {value}")
+UNTOUCHED = N_("Untouched model: {value}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class Tradeoff:
     x_title: str
     y_title: str
     told: Sequence[str]
+    untouched: str
     left_out: Sequence[str]
     best: Sequence[str]
     beaten: Mapping[str, Sequence[str]]
@@ -62,8 +63,9 @@ def tradeoff_of(
     shown = [Shown(e.slug, e.name, e.figures[x.name].value, e.figures[y.name].value) for e in able]
     points = points_of(shown, y.direction)
     named = [Shown(e.label, e.label, e.cost, e.quality) for e in shown]
+    base = _untouched(y, able[0].figures)
     drawn = [
-        (kind, _drawn(shown, x, y, able[0].figures, size))
+        (kind, draw(shown, _scale(x), _scale(y), figure_words, size, base))
         for kind, size in (("broad", BROAD), ("slim", SLIM))
     ]
     return Tradeoff(
@@ -75,6 +77,7 @@ def tradeoff_of(
         x_title=_title(x, drawn[0][1].logarithmic),
         y_title=_title(y, False),
         told=front_words(points_of(named, y.direction)),
+        untouched=base[1] if base else "",
         left_out=[each.name for each in entries if each not in able],
         best=[each.name for each in front(points)],
         beaten={e.point.name: [by.name for by in e.by] for e in dominated(points)},
@@ -89,19 +92,12 @@ def _chosen(offered: Sequence[Heading], name: str) -> Heading:
     return next((each for each in offered if each.name == name), offered[0])
 
 
-def _drawn(
-    shown: Sequence[Shown],
-    cost: Heading,
-    quality: Heading,
-    figures: Figures,
-    size: tuple[float, float],
-) -> Picture:
+def _untouched(quality: Heading, figures: Figures) -> tuple[float, str] | None:
+    """It is the same for all: any of them has measured it."""
     base = figures[quality.name].base
-    line = None
-    if base is not None:
-        value = figure_words(base, quality.unit)
-        line = (base, sentence(UNTOUCHED, {"value": value}))
-    return draw(shown, _scale(cost), _scale(quality), figure_words, size, line)
+    if base is None:
+        return None
+    return base, sentence(UNTOUCHED, {"value": figure_words(base, quality.unit)})
 
 
 def _scale(heading: Heading) -> Scale:

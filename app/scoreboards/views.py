@@ -14,9 +14,9 @@ from app.compare.views import address as compare_address
 from app.errors import NotFound
 from app.forms import Field, Values, as_text, param_fields
 from app.groups.progress import Progress, progress_of
-from app.groups.queries import group_runs, list_groups, progress
+from app.groups.queries import group_runs
 from app.i18n import N_, gettext
-from app.models import Device, GroupKind, Run, RunGroup, RunState, User
+from app.models import Device, Run, RunGroup, RunState, User
 from app.runs.labs_of import lab_of
 from app.scoreboards.choice import Choice
 from app.scoreboards.columns import Heading, headings
@@ -30,7 +30,6 @@ from app.scoreboards.tradeoff import Entry, Tradeoff, tradeoff_of
 from labs.contract import Lab
 
 Json = dict[str, Any]
-LISTED = 50
 PROCESS_MEMORY = N_("of the whole process on a CPU: the base model, Python and libraries included")
 DEVICE_MEMORY = N_("of the device on CUDA: what tensors took")
 
@@ -86,22 +85,6 @@ class ScoreboardPage:
     alone: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ScoreboardLine:
-    """A scoreboard in the list."""
-
-    group: RunGroup
-    progress: Progress
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreboardsPage:
-    """The newest scoreboards that a person may see. Rendered by scoreboards/index.html."""
-
-    lines: Sequence[ScoreboardLine]
-    with_owner: bool
-
-
 def measured_of(session: Session, actor: User, group: RunGroup) -> Measured:
     """Everything that page, download and API tell of a scoreboard."""
     runs = group_runs(session, actor, group)
@@ -144,15 +127,6 @@ def scoreboard_page(
         and group.cancelled_at is None
         and can(actor, Action.CANCEL_RUN, group.owner_id),
         alone=bool(group.spec.get("alone")),
-    )
-
-
-def scoreboards_page(session: Session, actor: User) -> ScoreboardsPage:
-    groups = list_groups(session, actor, kind=GroupKind.SCOREBOARD, limit=LISTED)
-    done = progress(session, groups)
-    return ScoreboardsPage(
-        lines=[ScoreboardLine(group, done[group.id]) for group in groups],
-        with_owner=any(group.owner_id != actor.id for group in groups),
     )
 
 

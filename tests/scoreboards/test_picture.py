@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.scoreboards.axes import axis_of
 from app.scoreboards.labels import Box, width_of
-from app.scoreboards.picture import RADIUS, Picture, Scale, Shown, draw
+from app.scoreboards.picture import RADIUS, Mark, Picture, Scale, Shown, draw
 from app.scoreboards.tradeoff import BROAD, SLIM
 from app.scoreboards.words import figure_words
 
@@ -55,16 +55,21 @@ def test_no_name_covers_another_nor_a_point(
     points: list[tuple[float, float]], size: tuple[float, float]
 ) -> None:
     picture = drawn(points, size)
-    names = [Box(m.text_x, m.text_y, width_of(m.label), 15) for m in picture.marks]
+    names = [box_of(mark) for mark in picture.marks]
     for one, other in itertools.combinations(names, 2):
         assert not one.covers(other)
     for name, mark in itertools.product(names, picture.marks):
         assert not name.covers(Box(mark.x - RADIUS, mark.y - RADIUS, 2 * RADIUS, 2 * RADIUS))
     for name in names:
-        assert picture.base_label is not None
-        assert not name.covers(picture.base_label)
-        assert picture.left <= name.x
+        assert picture.base_label is None or not name.covers(picture.base_label)
+        assert picture.left <= name.x + 0.1
         assert name.x + name.width <= picture.right + 0.1
+
+
+def box_of(mark: Mark) -> Box:
+    width = width_of(mark.label)
+    moved = {"start": 0.0, "middle": width / 2, "end": width}[mark.anchor]
+    return Box(mark.text_x - moved + 0.1, mark.text_y, width - 0.2, 15)
 
 
 def drawn(points: list[tuple[float, float]], size: tuple[float, float]) -> Picture:
@@ -85,6 +90,17 @@ def test_better_is_up_or_down_as_the_metric_says(size: tuple[float, float]) -> N
     assert [mark.name for mark in higher.marks if mark.on_front] == ["a", "b"]
     heights = {mark.name: mark.y for mark in picture.marks}
     assert heights["b"] < heights["a"] < heights["c"]
+
+
+def test_the_untouched_model_is_drawn_where_it_does_not_press_the_others_together() -> None:
+    shown = [Shown("a", "A", 1.0, 0.6), Shown("b", "B", 2.0, 0.9)]
+    near, far = (
+        draw(shown, SHARE, ACCURACY, figure_words, BROAD, (base, "untouched"))
+        for base in (0.4, 0.0)
+    )
+    assert near.base_y is not None
+    assert far.base_y is None
+    assert far.base_label is None
 
 
 def test_a_very_small_share_is_not_rounded_to_nothing() -> None:

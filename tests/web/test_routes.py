@@ -43,10 +43,15 @@ SIGNED_IN = {
     "GET /api/v1/labs", "GET /api/v1/labs/{slug}", "GET /api/v1/models", "POST /api/v1/estimates", "GET /api/v1/runs",
     "POST /api/v1/runs", "GET /api/v1/datasets", "POST /api/v1/datasets", "GET /api/v1/queue", "GET /api/v1/queue/line",
     "GET /api/v1/devices", "GET /api/v1/compare", "GET /classrooms",
+    "GET /scoreboards", "GET /scoreboards/new", "POST /scoreboards",
+    "GET /api/v1/scoreboards", "POST /api/v1/scoreboards",
     "GET /groups", "GET /labs/{slug}/sweeps/new", "POST /labs/{slug}/sweeps",
     "POST /labs/{slug}/sweeps/preview", "GET /api/v1/sweeps", "POST /api/v1/sweeps",
 }  # fmt: skip
 OWN = {
+    "GET /scoreboards/{group_id}", "GET /scoreboards/{group_id}/table.csv",
+    "POST /scoreboards/{group_id}/cancellation", "GET /api/v1/scoreboards/{group_id}",
+    "POST /api/v1/scoreboards/{group_id}/cancellation",
     "GET /groups/{group_id}", "GET /sweeps/{sweep_id}", "GET /sweeps/{sweep_id}/cancellation/new",
     "POST /sweeps/{sweep_id}/cancellation", "GET /api/v1/sweeps/{sweep_id}",
     "POST /api/v1/sweeps/{sweep_id}/cancellation",
