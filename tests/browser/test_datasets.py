@@ -15,6 +15,11 @@ pytestmark = pytest.mark.browser
 OpenTab = Callable[..., Page]
 PHONE = 390
 PIECE = 20_000
+DROPPED = """drop => {
+  const dataTransfer = new DataTransfer()
+  dataTransfer.items.add(new File(['{"text": "a", "label": "b"}\\n{broken\\n'], "wrong.jsonl"))
+  drop.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }))
+}"""
 # The check of the rows on a machine that does much else.
 CHECK_MS = 30_000
 
@@ -76,14 +81,15 @@ def test_rows_come_in_are_read_and_shared(
     expect(page.get_by_role("link", name="weather")).to_have_count(0)
 
 
-def test_what_is_refused_stays_in_the_form(
-    open_tab: OpenTab, tmp_path: Path, pictures: Path
-) -> None:
+def test_what_is_refused_stays_in_the_form(open_tab: OpenTab, pictures: Path) -> None:
     page = open_tab("sam")
     page.goto("/datasets")
-    wrong = tmp_path / "wrong.jsonl"
-    wrong.write_text('{"text": "a", "label": "b"}\n{broken\n')
-    page.get_by_label("Choose a file").set_input_files(wrong)
+    page.locator("[data-drop]").evaluate(DROPPED)
+    page.route("**/datasets/uploads/*?*", lambda route: None)
+    page.get_by_role("button", name="Check and keep").first.click()
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("dataset-upload [role=status]")).to_have_text("Stopped. Nothing was kept.")
+    page.unroute_all(behavior="ignoreErrors")
     page.get_by_role("button", name="Check and keep").first.click()
     expect(page.locator("#upload-problems")).to_contain_text("Line 2")
     expect(page.locator("#upload-problems")).to_be_focused()
