@@ -425,7 +425,9 @@ def test_the_description_lists_every_call(script: TestClient) -> None:
         "/runs/{run_id}/cancellation", "/runs/{run_id}/metrics", "/runs/{run_id}/events",
         "/runs/{run_id}/log", "/runs/{run_id}/artifacts", "/runs/{run_id}/artifacts/{name}",
         "/runs/{run_id}/artifacts/{name}/{path}", "/runs/{run_id}/notebook", "/compare",
-        "/datasets", "/datasets/{dataset_id}", "/queue", "/queue/line", "/runs/{run_id}/turn", "/devices",
+        "/datasets", "/datasets/{dataset_id}", "/models", "/models/{model_id}", "/queue", "/queue/line", "/runs/{run_id}/turn", "/devices",
             "/runs/{run_id}/release", "/runs/{run_id}/resubmission", "/runs/{run_id}/same-work",
+        "/sweeps", "/sweeps/{sweep_id}", "/sweeps/{sweep_id}/cancellation",
+        "/scoreboards", "/scoreboards/{group_id}", "/scoreboards/{group_id}/cancellation",
     }  # fmt: skip
     assert {path.removeprefix("/api/v1") for path in paths} == expected
