@@ -91,8 +91,9 @@ def with_positions(model: PeftModel) -> PeftModel:
     base = model.get_base_model()
     if "position_ids" in inspect.signature(base.forward).parameters:
         base.register_forward_pre_hook(_give_positions, with_kwargs=True)
-        prepare = model.base_model_prepare_inputs_for_generation
-        model.base_model_prepare_inputs_for_generation = partial(_without_positions, prepare)
+        wrapped: Any = model  # peft's types know nothing of this method
+        prepare = wrapped.base_model_prepare_inputs_for_generation
+        wrapped.base_model_prepare_inputs_for_generation = partial(_without_positions, prepare)
     return model
 
 
@@ -138,6 +139,13 @@ def encoder_of(model: PeftModel) -> nn.Module:
     """The module that gives the vectors: a table of them, or a network."""
     found: nn.Module = model.prompt_encoder[ADAPTER]
     return found
+
+
+def words_of(base: nn.Module) -> Tensor:
+    """The table of the base's embeddings, (V, d)."""
+    found: Any = base
+    table: Tensor = found.get_input_embeddings().weight
+    return table
 
 
 def vectors_of(model: PeftModel) -> Tensor:

@@ -37,7 +37,8 @@ def far_from_zero(model: Any) -> Any:
 
 def next_scores(model: Any, prompts: Sequence[Sequence[int]]) -> Tensor:
     """Scores of two further tokens, as `generate` finds them, (B, 2, V)."""
-    config = GenerationConfig(
+    make: Any = GenerationConfig  # transformers leaves it untyped
+    config = make(
         do_sample=False,
         max_new_tokens=2,
         min_new_tokens=2,

@@ -27,6 +27,10 @@ SHOWN: dict[str, tuple[set[str], set[str]]] = {
     "full": ({"merge"}, set()),
     "ia3": ({"merge"}, {"factors"}),
     "lora": ({"merge"}, {"singular_values"}),
+    "p_tuning": ({"distance", "folded", "merge"}, set()),
+    "p_tuning_v2": ({"switch", "overhead"}, set()),
+    "prefix_tuning": ({"folded", "merge", "switch", "overhead"}, set()),
+    "prompt_tuning": ({"nearest_words", "switch", "overhead"}, set()),
 }
 
 

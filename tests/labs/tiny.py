@@ -63,8 +63,17 @@ def make_model(folder: Path, seed: int = 0) -> Path:
 
 def make_dataset(path: Path, rows: int = 60) -> Path:
     """A word and its last letter, as prompt and completion."""
+    return _write(path, rows, "prompt", "completion")
+
+
+def make_labelled(path: Path, rows: int = 60) -> Path:
+    """The same words as texts whose label is their last letter."""
+    return _write(path, rows, "text", "label")
+
+
+def _write(path: Path, rows: int, asked: str, answered: str) -> Path:
     dice = random.Random(0)
     words = ["".join(dice.choices("abcdef", k=4)) for _ in range(rows)]
-    lines = (json.dumps({"prompt": word, "completion": word[-1]}) for word in words)
+    lines = (json.dumps({asked: word, answered: word[-1]}) for word in words)
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return path

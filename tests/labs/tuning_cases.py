@@ -56,8 +56,8 @@ CASES = (
     Case("p_tuning", {"encoder_width": 32}),
     Case("p_tuning", {"encoder": "lstm", "encoder_width": 8}),
     Case("p_tuning_v2"),
-    Case("prefix_tuning"),
     Case("prefix_tuning", {"reparameterize": True, "prefix_width": 24}),
+    Case("prefix_tuning"),
     Case("prompt_tuning"),
     Case("prompt_tuning", {"initialization": "random", "virtual_tokens": 3}),
 )

@@ -12,7 +12,9 @@ from labs.common.data import prepare
 from labs.common.loading import count_parameters, load_model, load_tokenizer
 from labs.common.peft_tuning import PeftTuning
 from labs.common.prompt_learning import EncodedPrompt, encoder_of, vectors_of
+from labs.common.stages.merge import show_sizes
 from labs.contract import N_, Column, Json, LabContext
+from labs.models import read_facts
 
 
 def fold(tuning: EncodedPrompt[Any], run: LabContext) -> Json:
@@ -51,6 +53,7 @@ def fold(tuning: EncodedPrompt[Any], run: LabContext) -> Json:
     columns = [Column("what", "Compared with what was trained"), Column("value", "max |Δlogit|")]
     rows = [[N_("Folded, saved and loaded"), found.difference], [N_("Tolerance"), found.tolerance]]
     run.table("merge", "What is kept says the same", columns, rows)
+    show_sizes(run, {"adapter": folder_bytes(saved), "base": read_facts(run.base_model).bytes})
     run.progress(3, 3, "done")
     return {**measured, "tolerance": found.tolerance, "trained": trained, "stored": stored}
 

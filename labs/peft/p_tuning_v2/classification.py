@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,9 +48,10 @@ class TaskHead(nn.Linear):
 
 def with_head(base: PreTrainedModel, labels: int) -> PreTrainedModel:
     """The base with a fresh head in place of its output layer, unless it has one already."""
-    if not isinstance(base.get_output_embeddings(), TaskHead):
-        hidden = base.get_input_embeddings().weight.shape[1]
-        base.set_output_embeddings(TaskHead(hidden, labels).to(base.device))
+    before: Any = base.get_output_embeddings()
+    if not isinstance(before, TaskHead):
+        head = TaskHead(before.weight.shape[1], labels)
+        base.set_output_embeddings(head.to(base.device))
     return base
 
 

@@ -18,7 +18,7 @@ Head = Literal["language_model", "classification"]
 class PTuningV2Params(DeepPromptParams):
     """Trained keys and values in every layer, and a head for the task."""
 
-    learning_rate: Annotated[float, TrainingParams.own("learning_rate")] = 3e-2
+    learning_rate: Annotated[float, TrainingParams.own("learning_rate")] = 1e-1
     head: Annotated[
         Head,
         Field(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import PeftModel, PrefixTuningConfig
@@ -169,6 +170,7 @@ class LabelTasks(PeftTasks):
 
 def head_of(model: PeftModel) -> TaskHead:
     """The classification head of a model that has one."""
-    found = model.get_base_model().get_output_embeddings()
+    base: Any = model.get_base_model()
+    found = base.get_output_embeddings()
     assert isinstance(found, TaskHead)
     return found

@@ -16,7 +16,7 @@ from labs.models import ModelFacts
 class PrefixTuningParams(DeepPromptParams):
     """Trained keys and values before those of the text, in every layer."""
 
-    learning_rate: Annotated[float, TrainingParams.own("learning_rate")] = 3e-2
+    learning_rate: Annotated[float, TrainingParams.own("learning_rate")] = 1e-1
     reparameterize: Annotated[
         bool,
         Field(
@@ -85,5 +85,5 @@ LAB = Lab(
             "2101.00190",
         ),
     ),
-    presets={"balanced": {}, "with the MLP": {"reparameterize": True}},
+    presets={"balanced": {}, "with the MLP": {"reparameterize": True, "learning_rate": 1e-2}},
 )

@@ -5,7 +5,7 @@ from peft import PeftModel, PromptTuningConfig
 from transformers import PreTrainedModel
 
 from labs.common.loading import load_tokenizer
-from labs.common.prompt_learning import PromptLearning, encoder_of, vectors_of
+from labs.common.prompt_learning import PromptLearning, encoder_of, vectors_of, words_of
 from labs.contract import N_, Column, LabContext
 from labs.peft.prompt_tuning.method import from_noise, from_text, nearest_words
 from labs.peft.prompt_tuning.spec import LAB, PromptTuningParams
@@ -33,14 +33,14 @@ class PromptTuning(PromptLearning[PromptTuningParams]):
     def attach(self, base: PreTrainedModel) -> PeftModel:
         """Vectors of the length of words: peft's own start is many times as long."""
         model = super().attach(base)
-        table = base.get_input_embeddings().weight
+        table = words_of(base)
         count = self.params.virtual_tokens
         if self.params.initialization == "text":
             ids = self.tokenizer(self.params.initial_text, add_special_tokens=False).input_ids
             start = from_text(ids, count, table)
         else:
             start = from_noise(count, table)
-        encoder_of(model).embedding.weight.copy_(start)
+        encoder_of(model).get_parameter("embedding.weight").copy_(start)
         return model
 
     def show_attached(self, model: PeftModel, run: LabContext) -> None:
@@ -56,7 +56,7 @@ class PromptTuning(PromptLearning[PromptTuningParams]):
 
     def show_trained(self, model: PeftModel, run: LabContext) -> None:
         """The words that each learned vector lies nearest to."""
-        table = model.get_base_model().get_input_embeddings().weight.detach()
+        table = words_of(model.get_base_model()).detach()
         cosines, ids = nearest_words(vectors_of(model).to(table.device), table, SHOWN_WORDS)
         columns = [
             Column("vector", "Vector"),
