@@ -6,7 +6,7 @@ they build upon are the same; the seed is compared beside. Whose run it was is t
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -95,6 +95,14 @@ def find(
         if files_hold(run.id, queries.artifacts(session, run.id)):
             return Offer(run.id, run.seed, origin_of(session, owner, run))
     return None
+
+
+def done(session: Session, marks: Collection[str]) -> set[str]:
+    """Which of these fingerprints any finished run has: `find` has nothing for the others."""
+    found = select(Run.fingerprint).where(
+        Run.fingerprint.in_(marks), Run.state == RunState.SUCCEEDED
+    )
+    return {mark for mark in session.scalars(found.distinct()) if mark is not None}
 
 
 def offer_for(session: Session, run: Run) -> Offer | None:

@@ -1,8 +1,8 @@
 """The one door through which runs come in: for the form, the API and tests."""
 
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,16 +12,16 @@ from sqlalchemy.orm import Session
 
 from app import clock
 from app.database import after_commit, commit, reading
-from app.errors import Conflict, FieldError, InvalidInput
+from app.errors import FieldError, InvalidInput
 from app.i18n import N_, gettext
-from app.models import Classroom, Dataset, LanguageModel, Run, User, new_id
+from app.models import Classroom, Dataset, Run, User, new_id
 from app.runs import lifecycle, preflight, queries, quota, same_work, taking
 from app.runs.dispatch import fill_devices
-from app.runs.fields import read_params
 from app.runs.preflight import Checked, Shared
 from app.runs.reasons import reason_of
 from app.runs.refusals import Refusals
 from app.runs.same_work import Offer
+from app.runs.sent_before import sent_before
 from labs import registry
 
 Json = dict[str, Any]
@@ -66,7 +66,7 @@ class _Ready:
     submission: Submission
     checked: Checked
     mark: str
-    offer: Offer | None
+    offer: Offer | None = None
 
 
 def submit(session: Session, actor: User, submission: Submission) -> Run:
@@ -82,7 +82,7 @@ def submit(session: Session, actor: User, submission: Submission) -> Run:
         Unavailable: If the disk is nearly full.
     """
     classroom = quota.take_turn(session, actor)
-    if known := _earlier(session, actor, submission):
+    if known := sent_before(session, actor, submission):
         return known
     ready = _ready(session, actor, submission, Shared(session, actor))
     return _queue(session, actor, classroom, [ready])[0]
@@ -118,7 +118,8 @@ def settled(session: Session, run: Run) -> Run:
 
 def look(session: Session, actor: User, submission: Submission) -> Outlook:
     """What the run would need and where it would fit, without queueing it."""
-    return _look(session, actor, submission, Shared(session, actor))
+    ready = _marked(session, actor, submission, Shared(session, actor))
+    return _outlook(session, actor, ready, {ready.mark})
 
 
 def look_all(
@@ -126,29 +127,38 @@ def look_all(
 ) -> list[Outlook | InvalidInput]:
     """The same of runs that would come together: of each what it needs, or what is wrong with it."""
     shared = Shared(session, actor)
-    found: list[Outlook | InvalidInput] = []
+    found: list[_Ready | InvalidInput] = []
     for each in submissions:
         try:
-            found.append(_look(session, actor, each, shared))
+            found.append(_marked(session, actor, each, shared))
         except InvalidInput as refused:
             found.append(refused)
-    return found
+    done = same_work.done(session, [each.mark for each in found if isinstance(each, _Ready)])
+    return [
+        _outlook(session, actor, each, done) if isinstance(each, _Ready) else each for each in found
+    ]
 
 
-def _look(session: Session, actor: User, submission: Submission, shared: Shared) -> Outlook:
+def _marked(session: Session, actor: User, submission: Submission, shared: Shared) -> _Ready:
     checked = preflight.check(session, actor, submission, shared)
-    mark = same_work.fingerprint(checked)
-    offer = same_work.find(session, actor, mark, submission.seed, checked.dataset)
-    return Outlook(checked.estimate, offer)
+    return _Ready(submission, checked, same_work.fingerprint(checked))
+
+
+def _outlook(session: Session, actor: User, ready: _Ready, done: Collection[str]) -> Outlook:
+    """With an offer where the mark is among those of finished runs."""
+    offer = None
+    if ready.mark in done:
+        seed, dataset = ready.submission.seed, ready.checked.dataset
+        offer = same_work.find(session, actor, ready.mark, seed, dataset)
+    return Outlook(ready.checked.estimate, offer)
 
 
 def _ready(session: Session, actor: User, submission: Submission, shared: Shared) -> _Ready:
-    checked = preflight.check(session, actor, submission, shared)
-    mark = same_work.fingerprint(checked)
-    offer = _wanted_offer(session, actor, submission, checked, mark)
+    ready = _marked(session, actor, submission, shared)
+    offer = _outlook(session, actor, ready, {ready.mark}).same_work if submission.reuse else None
     if offer is None:
-        preflight.check_device(checked)
-    return _Ready(submission, checked, mark, offer)
+        preflight.check_device(ready.checked)
+    return replace(ready, offer=offer)
 
 
 def _queue(
@@ -181,46 +191,6 @@ def _hold_dataset(session: Session, dataset: Dataset) -> None:
     still = select(Dataset.id).where(Dataset.id == dataset.id)
     if session.scalar(still.with_for_update(read=True, key_share=True)) is None:
         raise InvalidInput([FieldError("dataset", N_("This dataset was deleted a moment ago."))])
-
-
-def _wanted_offer(
-    session: Session, actor: User, submission: Submission, checked: Checked, mark: str
-) -> Offer | None:
-    if not submission.reuse:
-        return None
-    return same_work.find(session, actor, mark, submission.seed, checked.dataset)
-
-
-def _earlier(session: Session, actor: User, submission: Submission) -> Run | None:
-    """The run that this key has made already."""
-    key = submission.idempotency_key
-    if key is None:
-        return None
-    known = session.scalar(select(Run).where(Run.owner_id == actor.id, Run.idempotency_key == key))
-    if known is not None and not _asks_for(session, submission, known):
-        raise Conflict(
-            N_(
-                "This key was already used for another run, “{name}”. Nothing was started: send a new key with a new run."
-            ),
-            name=known.name,
-        )
-    return known
-
-
-def _asks_for(session: Session, submission: Submission, run: Run) -> bool:
-    """Whether the run is what is asked for: sent twice, it is the same run; changed, it is not."""
-    if submission.lab != run.lab or submission.seed not in (None, run.seed):
-        return False
-    lab = registry.get(run.lab)
-    params, _ = read_params(lab.params, submission.params)
-    base_model = session.get_one(LanguageModel, run.base_model_id)
-    dataset = session.get_one(Dataset, run.dataset_id)
-    return (
-        params is not None
-        and params.model_dump(mode="json") == run.params
-        and (submission.base_model or lab.default_model) in (base_model.name, str(base_model.id))
-        and (submission.dataset or lab.default_dataset) in (dataset.name, str(dataset.id))
-    )
 
 
 def _new_run(session: Session, actor: User, submission: Submission, checked: Checked) -> Run:
