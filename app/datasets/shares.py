@@ -34,7 +34,7 @@ def share(session: Session, actor: User, dataset: Dataset, classroom_id: UUID) -
     if dataset.owner_id != actor.id:
         raise Forbidden(N_("Only its owner can share a dataset."))
     found = {each.id: each for each in possible_classes(session, actor)}.get(classroom_id)
-    if found is None:
+    if found is None or not _stays(session, actor, classroom_id):
         raise NotFound(N_("There is no such class."))
     # One at a time: who shares it twice at once, or while it is deleted, hears no fault of ours.
     locked = select(Dataset.id).where(Dataset.id == dataset.id).with_for_update()
@@ -52,6 +52,16 @@ def share(session: Session, actor: User, dataset: Dataset, classroom_id: UUID) -
     )
     session.flush()
     record(session, actor, "dataset_shared", dataset.name, classroom=found.name)
+
+
+def _stays(session: Session, actor: User, classroom_id: UUID) -> bool:
+    """Whether they are in the class, and remain so to the commit: leaving it ends their shares."""
+    if actor.role is Role.ADMIN:
+        return True
+    own = (Enrollment.classroom_id == classroom_id, Enrollment.user_id == actor.id)
+    return (
+        session.scalar(select(Enrollment.role).where(*own).with_for_update(read=True)) is not None
+    )
 
 
 def end_share(session: Session, actor: User, dataset: Dataset, classroom_id: UUID) -> None:

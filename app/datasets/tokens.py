@@ -15,8 +15,9 @@ from app.runs.preflight.tokens import RowTokenizer, TemplateRefused, row_tokeniz
 from labs.contract import LabError
 from labs.formats import Example
 
+# Counting takes a second for some million characters: of long rows fewer are drawn.
 SAMPLED_ROWS = 400
-SAMPLED_CHARACTERS = 1_000_000
+SAMPLED_CHARACTERS = 400_000
 # The maximum length that the labs start from, in tokens.
 USUAL_LENGTH = 256
 MOST_BINS = 16
@@ -151,8 +152,10 @@ def _totals(key: _Key, folder: Path, stamp: Stamp) -> tuple[int, ...]:
     tokenizer = row_tokenizer(folder)
     assert tokenizer is not None, "a model without a tokenizer was told of before"
     totals: list[int] = []
-    left = SAMPLED_CHARACTERS
-    for example in StoredRows(key.dataset).sample(SAMPLED_ROWS):
+    left = 2 * SAMPLED_CHARACTERS
+    stored = StoredRows(key.dataset)
+    mean = max(1.0, stored.profile.whole.mean)
+    for example in stored.sample(min(SAMPLED_ROWS, round(SAMPLED_CHARACTERS / mean))):
         left -= len(example.answer) + sum(len(each.content) for each in example.prompt)
         try:
             totals.append(tokenizer.measure(example).total)

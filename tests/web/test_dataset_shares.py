@@ -197,6 +197,7 @@ def test_a_run_goes_on_when_its_dataset_is_taken_back_and_keeps_it(site: Site) -
     assert site.client("maria").get(f"/datasets/{dataset}").status_code == 404
     seen = site.client("maria").get(f"/runs/{run.id}")
     assert (seen.status_code, "tickets" in seen.text) == (200, True)
+    assert f"/datasets/{dataset}" not in seen.text
     with transaction() as session:
         row = session.get_one(Dataset, UUID(dataset))
         with pytest.raises(Conflict):
