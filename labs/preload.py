@@ -25,7 +25,6 @@ for module in (
     "transformers.models.auto.tokenization_auto",
     "transformers.models.qwen2.modeling_qwen2",
     "transformers.generation.utils",
-    "peft",
-    "peft.tuners.lora",
+    "peft",  # brings all of its tuners
 ):
     importlib.import_module(module)

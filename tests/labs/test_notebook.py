@@ -8,17 +8,18 @@ import pytest
 
 from labs import registry
 from labs.common import latency
-from labs.contract import Json
+from labs.contract import Json, Lab
 from labs.notebook import Recipe, notebook
 
-LAB = registry.get("lora")
+LABS = registry.all_labs()
 
 
-def recipe(model: str, dataset: str, **params: Any) -> Recipe:
-    given = {"steps": 2, "batch_size": 2, "max_length": 64, "rank": 2, **params}
+def recipe(model: str, dataset: str, slug: str = "lora") -> Recipe:
+    lab = registry.get(slug)
+    own = {"rank": 2} if slug == "lora" else {}
     return Recipe(
-        lab=LAB,
-        params=LAB.params.model_validate(given),
+        lab=lab,
+        params=lab.params.model_validate({"steps": 2, "batch_size": 2, "max_length": 64, **own}),
         seed=3,
         model=model,
         dataset=dataset,
@@ -41,6 +42,18 @@ def test_it_is_a_notebook_of_format_four() -> None:
             compile("".join(cell["source"]), "cell", "exec")
 
 
+@pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.slug)
+def test_every_lab_gets_its_own_parameters_and_stages(lab: Lab) -> None:
+    given = recipe("base", "tickets", lab.slug)
+    first, *others = code_of(notebook(given))
+    world: dict[str, Any] = {}
+    exec(first, world)
+    assert world["params"] == given.params
+    for stage in lab.stages:
+        module, _, function = stage.target.partition(":")
+        assert any(f"from {module} import {function}\n" in cell for cell in others)
+
+
 def test_it_names_parameters_seed_versions_and_sources() -> None:
     made = notebook(recipe("base", "tickets"))
     text = "".join("".join(cell["source"]) for cell in made["cells"])
@@ -56,6 +69,6 @@ def test_running_its_cells_runs_the_lab(
     monkeypatch.setattr(latency, "GENERATIONS", 3)
     monkeypatch.setattr("tempfile.mkdtemp", lambda prefix: str(tmp_path))
     world: dict[str, Any] = {}
-    for cell in code_of(notebook(recipe(str(tiny_model), str(tiny_dataset)))):
+    for cell in code_of(notebook(recipe(str(tiny_model), str(tiny_dataset), "full"))):
         exec(cell, world)
-    assert (tmp_path / "artifacts" / "merged" / "manifest.json").exists()
+    assert (tmp_path / "artifacts" / "model" / "manifest.json").exists()

@@ -13,7 +13,7 @@ from labs.models import ModelFacts
 class FullParams(TrainingParams):
     """Every weight of the model."""
 
-    learning_rate: Annotated[float, TrainingParams.own("learning_rate")] = 1e-3
+    learning_rate: Annotated[float, TrainingParams.own("learning_rate")] = 3e-4
 
     def bits_per_weight(self, facts: ModelFacts) -> float:
         """Weights that are trained are kept in float32: small updates would round away in 16 bits."""
