@@ -9,9 +9,12 @@ from functools import cache
 
 import uvicorn
 from fastapi import FastAPI
+from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
+from app import clock
 from app.accounts import people
+from app.audit.record import record
 from app.database import transaction
 from app.main import create_app
 from app.models import Classroom, Enrollment, Role, User
@@ -71,21 +74,27 @@ class Site:
     def enroll(self, classroom: str, *names: str) -> None:
         """A class of these people; each has the role in it that they have on the site."""
         with transaction() as session:
-            made = Classroom(name=classroom, created_at=self.people[names[0]].created_at)
-            session.add(made)
-            session.flush()
-            for name in names:
-                user = self.people[name]
-                session.add(Enrollment(classroom_id=made.id, user_id=user.id, role=user.role))
+            self._enroll(session, classroom, *names)
+
+    def _enroll(self, session: Session, classroom: str, *names: str) -> None:
+        people = [self.people[name] for name in names]
+        made = Classroom(name=classroom, created_at=people[0].created_at)
+        session.add_all(Enrollment(classroom=made, user=user, role=user.role) for user in people)
 
 
 def two_classes() -> Site:
-    """maria teaches sam, tariq teaches tess; ada is the admin."""
-    site = Site()
-    for name, role in PEOPLE.items():
-        site.add(name, role)
-    site.enroll("Monday", "maria", "sam")
-    site.enroll("Tuesday", "tariq", "tess")
+    """maria teaches sam, tariq teaches tess; ada is the admin.
+
+    What `add` and `enroll` would write, in one transaction: most tests begin with it.
+    """
+    now = clock.now()
+    site = Site(people={n: User(name=n, role=role, created_at=now) for n, role in PEOPLE.items()})
+    with transaction() as session:
+        session.add_all(site.people.values())
+        for user in site.people.values():
+            record(session, None, "user.add", user.name, role=user.role.value)
+        site._enroll(session, "Monday", "maria", "sam")
+        site._enroll(session, "Tuesday", "tariq", "tess")
     return site
 
 
