@@ -1,7 +1,7 @@
 """What a person asks of a sweep, and how it is kept with its group."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from app.runs.submit import Submission
@@ -71,4 +71,6 @@ def _vary(vary: Vary) -> Json:
     given: Json = {"parameter": vary.parameter}
     if vary.span is None:
         return {**given, "values": list(vary.values)}
-    return {**given, **asdict(vary.span)}
+    span = vary.span
+    ends = {"from": span.low, "to": span.high}
+    return {**given, **ends, "count": span.count, "scale": span.scale}

@@ -181,6 +181,15 @@ def test_one_page_shows_all_runs_and_the_best_with_why(sam: TestClient, sweep: U
     assert "Lowest “Validation loss” at its best step" in by_loss
 
 
+def test_each_part_of_the_page_can_be_had_alone(site: Site, sweep: UUID) -> None:
+    """As htmx asks for them while the runs go on."""
+    htmx = site.client("sam", **{"HX-Request": "true"})
+    for part, first in (("status", '<div id="sweep"'), ("curves", '<section id="curves"')):
+        block = htmx.get(f"/sweeps/{sweep}?part={part}")
+        assert block.status_code == 200
+        assert block.text.lstrip().startswith(first)
+
+
 @pytest.mark.parametrize(("sort", "first"), [("0", "2"), ("-0", "8"), ("-final", "8"), ("x", "2")])
 def test_the_table_is_sorted_by_the_address(
     sam: TestClient, sweep: UUID, sort: str, first: str
