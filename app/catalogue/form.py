@@ -59,7 +59,7 @@ def run_form(
     datasets = queries.usable_datasets(session, actor, lab)
     values = Values(_texts(lab, entered, models, datasets), errors)
     params = _own_first(param_fields(lab.params, values), lab)
-    inputs = [values.put(each) for each in _inputs(lab, models, datasets)]
+    inputs = [values.put(each) for each in _inputs(lab, entered.texts, models, datasets)]
     inputs[0] = with_standing(session, inputs[0])
     about = [values.put(each) for each in _about()]
     return RunForm(
@@ -102,9 +102,14 @@ def _first(found: Sequence[LanguageModel] | Sequence[Dataset], name: str) -> str
     return str(chosen.id) if chosen else ""
 
 
-def _inputs(lab: Lab, models: Sequence[LanguageModel], datasets: Sequence[Dataset]) -> list[Field]:
+def _inputs(
+    lab: Lab,
+    texts: Mapping[str, str],
+    models: Sequence[LanguageModel],
+    datasets: Sequence[Dataset],
+) -> list[Field]:
     return [
-        model_field(lab, models),
+        model_field(lab, texts, models),
         Field(
             "dataset",
             gettext(N_("Dataset")),

@@ -6,22 +6,28 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from app.forms import Field
+from app.forms import Field, param_values
 from app.i18n import N_, gettext, sentence
 from app.library.acceptance import refusals
 from app.library.standing import check_standing
 from app.models import LanguageModel
+from app.runs.fields import read_params
 from app.runs.queries import find_model
-from labs.contract import Lab, LabError
+from labs.contract import Lab, LabError, Params
 
 REASONS_SHOWN = 4
 
 
-def model_field(lab: Lab, models: Sequence[LanguageModel]) -> Field:
-    """The choice of a base model; those that the lab refuses stand last, with their reasons."""
-    refused = refusals(lab, models)
+def model_field(lab: Lab, texts: Mapping[str, str], models: Sequence[LanguageModel]) -> Field:
+    """The choice of a base model. Those that the lab refuses with the parameters of the form, or
+    whose files are gone, stand last, with their reasons."""
+    refused = refusals(lab, _params(lab, texts), models)
     taken = [(str(model.id), model.name) for model in models if model.id not in refused]
-    marked = [(str(model.id), _marked(model)) for model in models if model.id in refused]
+    marked = [
+        (str(model.id), _marked(model, refused[model.id]))
+        for model in models
+        if model.id in refused
+    ]
     return Field(
         "base_model",
         gettext(N_("Base model")),
@@ -29,6 +35,12 @@ def model_field(lab: Lab, models: Sequence[LanguageModel]) -> Field:
         choices=[*taken, *marked],
         help=" ".join([gettext(N_("The model the run starts from.")), *_reasons(refused)]),
     )
+
+
+def _params(lab: Lab, texts: Mapping[str, str]) -> Params:
+    """The parameters of the form, or the lab's own where they do not hold."""
+    params, _errors = read_params(lab.params, param_values(lab.params, texts))
+    return params or lab.params()
 
 
 def with_standing(session: Session, field: Field) -> Field:
@@ -48,8 +60,9 @@ def with_standing(session: Session, field: Field) -> Field:
     return field
 
 
-def _marked(model: LanguageModel) -> str:
-    return sentence(N_("{name} (refused)"), {"name": model.name})
+def _marked(model: LanguageModel, refusal: LabError) -> str:
+    needs = N_("{name} (needs other parameters)") if refusal.parameter else N_("{name} (refused)")
+    return sentence(needs, {"name": model.name})
 
 
 def _reasons(refused: Mapping[UUID, LabError]) -> list[str]:

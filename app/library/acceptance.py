@@ -9,10 +9,11 @@ from sqlalchemy.orm import Session
 
 from app.devices.queries import list_devices
 from app.library.facts import facts_of
+from app.library.standing import check_standing
 from app.models import Device, LanguageModel
 from app.runs import costs
 from labs import estimate, registry
-from labs.contract import Lab, LabError
+from labs.contract import Lab, LabError, Params
 from labs.models import ModelFacts
 
 Json = dict[str, Any]
@@ -43,15 +44,19 @@ def acceptances(session: Session, model: LanguageModel) -> list[Acceptance]:
     return [_acceptance(lab, facts, devices) for lab in registry.all_labs()]
 
 
-def refusals(lab: Lab, models: Sequence[LanguageModel]) -> dict[UUID, LabError]:
-    """Why a lab's default parameters do not go with some of the models."""
-    params, found = lab.params(), {}
-    for model in models:
-        facts = facts_of(model)
-        refusal = lab.accepts.refuse(facts, params) if facts else None
-        if refusal is not None:
-            found[model.id] = refusal
-    return found
+def refusals(lab: Lab, params: Params, models: Sequence[LanguageModel]) -> dict[UUID, LabError]:
+    """Why no run of a lab with these parameters could start from some of the models now."""
+    said = {model.id: _refusal(lab, params, model) for model in models}
+    return {model_id: refusal for model_id, refusal in said.items() if refusal}
+
+
+def _refusal(lab: Lab, params: Params, model: LanguageModel) -> LabError | None:
+    try:
+        check_standing(model)
+    except LabError as error:
+        return error
+    facts = facts_of(model)
+    return lab.accepts.refuse(facts, params) if facts else None
 
 
 def _acceptance(lab: Lab, facts: ModelFacts, devices: Sequence[Device]) -> Acceptance:

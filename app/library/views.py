@@ -84,7 +84,7 @@ def library_page(
     manages = actor.role is Role.ADMIN
     return LibraryPage(
         lines=[ModelLine(each, problem_of(each)) for each in queries.list_models(session, search)],
-        arrivals=arrivals(session),
+        arrivals=arrivals(session, manages),
         retired=queries.retired(session) if manages else (),
         search=search,
         online=hub.is_online(),
@@ -94,9 +94,10 @@ def library_page(
     )
 
 
-def arrivals(session: Session) -> list[Arrival]:
-    """What is on its way from the hub."""
-    return [Arrival(each, hub.progress_of(each)) for each in queries.arriving(session)]
+def arrivals(session: Session, manages: bool) -> list[Arrival]:
+    """What is on its way from the hub; what went wrong is for those who can do something."""
+    found = [Arrival(each, hub.progress_of(each)) for each in queries.arriving(session)]
+    return [each for each in found if manages or not each.progress.problem]
 
 
 def model_page(session: Session, actor: User, model: LanguageModel) -> ModelPage:

@@ -251,7 +251,11 @@ def test_each_lab_says_whether_it_takes_a_model(site: Site, tmp_path: Path) -> N
     assert "which reads at most 16 tokens" in page
     assert "Another value of “Maximum length” would do." in page
     form = site.client("sam").get(f"/labs/bitfit/runs/new?base_model={address[9:]}").text
+    assert "plain (needs other parameters)" in form
+    short = {"max_length": "16", "base_model": address[9:], "seed": "0"}
+    form = site.client("sam").post("/labs/bitfit/runs", data=short).text
     assert "plain (refused)" in form
+    assert "has no bias vectors, so BitFit has nothing to train" in form
 
 
 def test_searching_finds_names_and_architectures(site: Site, folder: Path) -> None:
