@@ -50,8 +50,10 @@ class Asked:
 def spec_of(asked: Asked, values: Sequence[Sequence[Any]]) -> Json:
     """What was asked for, with the values of each run, as JSON; two equal ones are one sweep."""
     base = asked.base
+    varied = {each.parameter for each in asked.vary}
     return {
-        "params": dict(base.params),
+        # Of what varies nobody looked at any other value.
+        "params": {name: value for name, value in base.params.items() if name not in varied},
         "stages": list(base.stages) if base.stages is not None else None,
         "base_model": base.base_model,
         "dataset": base.dataset,

@@ -10,8 +10,9 @@ from typing import Any
 from app.errors import FieldError
 from app.forms import Field, as_text
 from app.i18n import N_
+from app.invalid import short
 from app.runs.fields import read_params
-from app.runs.preflight.fields import find_lab
+from app.runs.preflight.fields import LARGEST_SEED, find_lab
 from app.runs.submit import Submission
 from app.sweeps.asked import Asked
 from app.sweeps.values import check_vary, drawn, field_of, listed, refuse
@@ -94,6 +95,10 @@ def _check(lab: Lab, asked: Asked) -> list[FieldError]:
     if asked.method == "random" and not 2 <= (asked.runs or 0) <= MOST_RUNS:
         told = N_("Draw 2 to {most} runs.")
         errors.append(FieldError("runs", told, {"most": MOST_RUNS}))
+    if not 0 <= asked.draw_seed <= LARGEST_SEED:
+        told = N_("The seed {seed} does not fit: allowed is 0 to {largest}.")
+        values = {"seed": short(asked.draw_seed), "largest": LARGEST_SEED}
+        errors.append(FieldError("draw_seed", told, values))
     return errors
 
 
@@ -135,7 +140,8 @@ def _run(
     params, _errors = read_params(lab.params, given)
     read = params.model_dump(mode="json") if params is not None else given
     values = tuple(read[name] for name in names)
-    told = ", ".join(f"{name} {as_text(value)}" for name, value in zip(names, values, strict=True))
+    pairs = zip(names, values, strict=True)
+    told = ", ".join(f"{name} {as_text(value) or '–'}" for name, value in pairs)
     submission = replace(
         asked.base,
         params=given,

@@ -120,4 +120,5 @@ def _tie(lab: Lab, others: int, decided: bool) -> str:
     if not decided:
         return count
     loss = gettext(lab.metric(TIE_BREAKER).title)
-    return f"{count} {sentence(N_('Of these it has the lowest “{metric}”.'), {'metric': loss})}"
+    told = sentence(N_("Of these it has the lowest “{metric}”."), {"metric": loss})
+    return f"{count} {told}"

@@ -94,7 +94,7 @@ def _check_span(lab: Lab, field: Field, span: Span, at: str) -> list[FieldError]
         return [FieldError(f"{at}.to", told, values)]
     if not 2 <= span.count <= MOST_VALUES:
         told = N_("A range has 2 to {most} values, not {count}.")
-        return [FieldError(f"{at}.count", told, {"most": MOST_VALUES, "count": span.count})]
+        return [FieldError(f"{at}.count", told, {"most": MOST_VALUES, "count": short(span.count)})]
     if span.scale == "log" and span.low <= 0:
         told = N_("Equal ratios need numbers above 0: {low} is not.")
         return [FieldError(f"{at}.from", told, {"low": as_text(span.low)})]

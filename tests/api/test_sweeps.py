@@ -28,6 +28,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"vary": []}, "vary.0.parameter"),
     ({"vary": [RANKS, RANKS]}, "vary.1.parameter"),
     ({"method": "random"}, "runs"),
+    ({"method": "random", "runs": 3, "draw_seed": -1}, "draw_seed"),
     ({"method": "all"}, "method"),
     ({"lab": "nothing"}, "lab"),
     ({"params": {"steps": -1}}, "steps"),
@@ -103,3 +104,25 @@ def test_cancelling_is_202_as_often_as_it_is_asked(script: TestClient) -> None:
         answer = script.post(links["cancellation"])
         assert answer.status_code == 202
         assert answer.json()["progress"]["states"] == {"cancelled": 6}
+
+
+STRANGE: list[Any] = [None, -1, 10**30, "x" * 999, "1e400", {"a": 1}]
+
+
+def test_nothing_that_can_be_sent_is_a_fault_of_ours(script: TestClient) -> None:
+    """Refused or started, never broken; what is started can be looked at."""
+    for strange in STRANGE:
+        for values in (
+            {"vary": strange},
+            {"vary": [{"parameter": strange, "values": [1, 2]}]},
+            {"vary": [{"parameter": "rank", "values": [strange, 2]}]},
+            {"vary": [{"parameter": "target_modules", "values": [strange, "all-linear"]}]},
+            {"vary": [{**RATES, "from": strange}]},
+            {"vary": [{**RATES, "count": strange}]},
+            {"vary": [RATES], "method": "random", "runs": strange},
+            {"vary": [RATES], "method": "random", "runs": 2, "draw_seed": strange},
+            {"params": {"rank": strange, "steps": 20}},
+            {"params": strange, "vary": [{"parameter": "steps", "values": [10, strange]}]},
+        ):
+            answer = script.post("/api/v1/sweeps", json=body(**values))
+            assert answer.status_code in (201, 409, 422, 429), (values, answer.text)
