@@ -200,6 +200,13 @@ def test_a_bad_row_is_named(library: Library) -> None:
     )
 
 
+def test_a_head_for_labels_needs_rows_with_labels(library: Library) -> None:
+    given = {"lab": "p_tuning_v2", "params": {"head": "classification", "max_length": 64}}
+    told = errors(library, **given)
+    assert list(told) == ["head"]
+    assert "needs a dataset with labels" in told["head"]
+
+
 def test_a_huge_dataset_is_sampled(library: Library) -> None:
     """Rows after the sample are not even parsed, and a long line ends it early."""
     path = Path(library.dataset.path)
