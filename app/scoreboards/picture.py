@@ -49,13 +49,14 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A drawn point with its name; `lead` are the ends of the line between them.
+    """A drawn point with its name and figures; `lead` are the ends of the line between them.
 
     `anchor` is the end of the name that `text_x` is of: the one nearest to the point.
     """
 
     name: str
     label: str
+    told: str
     x: float
     y: float
     text_x: float
@@ -115,6 +116,10 @@ def draw(
     def down(value: float) -> float:
         return round(area.y + area.height * (1 - y_axis.share(value)), 1)
 
+    def told(each: Shown) -> str:
+        figures = (words(each.quality, quality.unit), words(each.cost, cost.unit))
+        return f"{each.label}: {', '.join(figures)}"
+
     best = front([_point(each, quality.direction) for each in shown])
     ordered = {each.name: each for each in shown}
     stairs = [(across(each.cost), down(ordered[each.name].quality)) for each in best]
@@ -132,7 +137,7 @@ def draw(
         y_ticks=[Tick(down(each), words(each, quality.unit)) for each in y_axis.ticks],
         logarithmic=x_axis.logarithmic,
         front=" ".join(f"{x:g},{y:g}" for x, y in _stairs(stairs)),
-        marks=_marks(shown, across, down, {each.name for each in best}, area, taken),
+        marks=_marks(shown, told, across, down, {each.name for each in best}, area, taken),
         base_y=base_y,
         base_label=base_label,
         base_text=base[1] if base else "",
@@ -181,6 +186,7 @@ def _base_label(text: str, y: float, area: Box) -> Box:
 
 def _marks(
     shown: Sequence[Shown],
+    told: Callable[[Shown], str],
     across: Callable[[float], float],
     down: Callable[[float], float],
     best: set[str],
@@ -193,6 +199,7 @@ def _marks(
         Mark(
             name=each.name,
             label=each.label,
+            told=told(each),
             x=x,
             y=y,
             text_x=round(_anchored(box, x)[0], 1),

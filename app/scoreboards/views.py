@@ -136,7 +136,7 @@ def _head(group: RunGroup, choice: Choice, heading: Heading) -> ColumnHead:
     ascending = (heading.direction == "higher") == choice.is_reversed
     return ColumnHead(
         heading=heading,
-        address=choice.address(group.id, sort=heading.name, reverse=turned),
+        address=choice.address(group.id, "#results", sort=heading.name, reverse=turned),
         sorted=("ascending" if ascending else "descending") if is_chosen else "",
     )
 
