@@ -51,13 +51,15 @@ class FileMap:
 
     `marks[i]` is the byte at which row `i * stride` begins (rows count from 0, blank lines do
     not), `sample` holds the first bytes of rows drawn at random, each as likely as any other,
-    in the file's order.
+    in the file's order. Of a single file, `before[i]` counts the rows of each split that stand
+    before `marks[i]`: for training, to choose by, to judge by.
     """
 
     rows: int
     stride: int
     marks: tuple[int, ...]
     sample: tuple[int, ...]
+    before: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,4 +130,6 @@ def _lengths(stored: Json) -> Lengths:
 
 
 def _file_map(stored: Json) -> FileMap:
-    return FileMap(**{**stored, "marks": tuple(stored["marks"]), "sample": tuple(stored["sample"])})
+    before = tuple(tuple(counts) for counts in stored.get("before", ()))
+    lists = {"marks": tuple(stored["marks"]), "sample": tuple(stored["sample"])}
+    return FileMap(**{**stored, **lists, "before": before})

@@ -94,8 +94,19 @@ class FileTally:
         elif (place := int(self._random.random() * self._rows)) < SAMPLED_ROWS:
             self._sample[place] = offset
 
-    def file_map(self) -> FileMap:
-        return FileMap(self._rows, self._stride, tuple(self._marks), tuple(sorted(self._sample)))
+    def file_map(self, dealing: Dealing | None) -> FileMap:
+        """The map; of a single file with how `dealing` deals its rows."""
+        before = self._before(dealing) if dealing else ()
+        sample = tuple(sorted(self._sample))
+        return FileMap(self._rows, self._stride, tuple(self._marks), sample, before)
+
+    def _before(self, dealing: Dealing) -> tuple[tuple[int, ...], ...]:
+        import numpy as np
+
+        places = dealing.places()
+        rows = np.arange(len(self._marks)) * self._stride
+        counts = [np.cumsum(np.append(0, places == place))[rows] for place in range(len(SPLITS))]
+        return tuple(tuple(map(int, each)) for each in zip(*counts, strict=True))
 
 
 class LabelTally:
@@ -197,6 +208,9 @@ class Tally:
             labels=self._labels.by_split(self.dealing),
             longest=tuple(LongRow(file, -line, count) for count, line, file in found),
             cuts=self.dealing.cuts(),
-            files={split: found.file_map() for split, found in self._files.items()},
+            files={
+                split: found.file_map(self.dealing if split == "all" else None)
+                for split, found in self._files.items()
+            },
             read_as=read_as,
         )

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import ColumnElement, func, or_, select
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session, defer, joinedload
 
 from app.access import visible
 from app.errors import NotFound
@@ -48,8 +48,12 @@ def list_datasets(session: Session, actor: User) -> Sequence[Dataset]:
 def page_of_datasets(
     session: Session, actor: User, filters: DatasetFilters
 ) -> tuple[Sequence[Dataset], bool]:
-    """A page of the datasets an actor may use, and whether more follow; own ones come first."""
+    """A page of the datasets an actor may use, and whether more follow; own ones come first.
+
+    Their verdicts stay where they are: ten thousand letters each, that a list does not show.
+    """
     statement = datasets_for(actor).where(*_narrowed(actor, filters))
+    statement = statement.options(defer(Dataset.verdict, raiseload=True))
     is_others = Dataset.owner_id.is_distinct_from(actor.id)
     order = (is_others, *_order())
     found = session.scalars(

@@ -1,6 +1,7 @@
 """Rows of a dataset by their number, read where they stand: a page costs little more than its rows."""
 
 import json
+from bisect import bisect_right
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,9 +20,9 @@ from labs.profile import FileMap, Profile
 from labs.splits import SPLITS, label_names, split_files, stated_split
 
 PAGE_ROWS = 10
-# Where only the hash of a prompt tells its split, the rows of one split are found by reading the
-# file from its beginning: not for files that take longer than a page may.
-SCANNED_BYTES = 64 << 20
+# A file that was checked before the rows of each split were counted is read from its beginning to
+# find those of one: not where that takes longer than a page may.
+SCANNED_BYTES = 16 << 20
 WHOLE = "all"
 T = TypeVar("T")
 
@@ -73,7 +74,8 @@ class StoredRows:
         """Whether the rows of one split can be found quickly."""
         if not self.sizes:
             return False
-        return not self._is_dealt or self._dataset.bytes <= SCANNED_BYTES
+        has_counts = all(part.places.before for part in self._parts if part.split == WHOLE)
+        return has_counts or self._dataset.bytes <= SCANNED_BYTES
 
     def page(self, number: int, split: str = "") -> RowsPage:
         """That page (from 1, at most the last) of all rows or of a split's."""
@@ -109,20 +111,21 @@ class StoredRows:
     def _labels(self) -> tuple[str, ...]:
         return label_names(self.path)
 
-    @property
-    def _is_dealt(self) -> bool:
-        return any(part.split == WHOLE for part in self._parts)
-
     def _from(self, first: int, split: str) -> Iterator[NumberedRow]:
         for part in self._parts:
             if part.split == WHOLE and split:
-                yield from islice(self._of_split(part, split), first, None)
+                yield from self._of_split(part, first, split)
             elif not split or part.split == split:
                 yield from self._rows(part, first)
                 first = max(0, first - part.places.rows)
 
-    def _of_split(self, part: Part, split: str) -> Iterator[NumberedRow]:
-        return (row for row in self._rows(part, 0) if row.split == split)
+    def _of_split(self, part: Part, first: int, split: str) -> Iterator[NumberedRow]:
+        """From the last mark before which no more than `first` rows of the split stand."""
+        place = SPLITS.index(split)
+        before = [counts[place] for counts in part.places.before] or [0]
+        mark = bisect_right(before, first) - 1
+        rows = self._rows(part, mark * part.places.stride)
+        return islice((row for row in rows if row.split == split), first - before[mark], None)
 
     def _rows(self, part: Part, first: int) -> Iterator[NumberedRow]:
         if first >= part.places.rows:

@@ -63,6 +63,8 @@ def test_pages_hold_every_row_once_in_order_and_each_split_its_own(
     for split in ("train", "validation", "test"):
         assert all_rows(stored, split) == [each.answer for each in getattr(splits, split)]
     assert stored.page(10**6).page == -(-count // PAGE_ROWS)
+    before = stored.profile.files["all"].before
+    assert len(before) == len(stored.profile.files["all"].marks)
     old = Dataset(path=dataset.path, name="old", rows=count, bytes=dataset.bytes, verdict={})
     assert all_rows(StoredRows(old), "") == [f"said {n}" for n in range(count)]
 
@@ -87,6 +89,10 @@ def test_a_page_of_a_large_file_reads_little_of_it(
     assert stored.page(240).rows[0].number == 239 * PAGE_ROWS + 1
     assert counted.call_count == PAGE_ROWS
     assert places.stride < 5000 / 100
+    counted.reset_mock()
+    last = stored.page(10**6, "test")
+    assert [row.split for row in last.rows] == ["test"] * len(last.rows)
+    assert counted.call_count < 500
 
 
 def test_a_file_that_is_gone_is_told_and_the_page_stands(site: Site) -> None:
