@@ -4,6 +4,8 @@ from labs.contract import Stage
 from labs.formats import SUPERVISED
 
 TUNING_FORMATS = SUPERVISED | {"text"}
+# Artifacts that are whole models, so that a further run can start from them.
+WHOLE_MODELS = frozenset({"merged", "model"})
 
 
 def tuning_stages(package: str, attached: str, trained: str, deployed: str) -> tuple[Stage, ...]:

@@ -9,10 +9,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
 from labs.models import Matrix, ModelRefused, read_facts
+from tests.labs.families import make_family
 from tests.labs.tiny import make_network
 
 
@@ -40,6 +43,23 @@ def test_the_facts_are_those_of_the_model(tiny_model: Path) -> None:
     }
     assert facts.matrices["k_proj"] == Matrix(count=2, outputs=32, inputs=64)
     assert (facts.dtype, facts.tied, facts.has_chat_template) == ("float32", True, True)
+
+
+def test_gpt2_keeps_inputs_first_and_has_two_matrices_of_one_name(tmp_path: Path) -> None:
+    folder = make_family("gpt2", tmp_path / "gpt2")
+    facts = read_facts(folder)
+    assert facts.matrices == {
+        "c_attn": Matrix(count=2, outputs=192, inputs=64),
+        "attn.c_proj": Matrix(count=2, outputs=64, inputs=64),
+        "c_fc": Matrix(count=2, outputs=256, inputs=64),
+        "mlp.c_proj": Matrix(count=2, outputs=64, inputs=256),
+    }
+    weights = load_file(folder / "model.safetensors")
+    # Older files keep the causal mask, under a name that sounds like a bias.
+    masks = {f"transformer.h.{layer}.attn.bias": torch.ones(1, 1, 8, 8) for layer in range(2)}
+    save_file({**weights, **masks}, folder / "model.safetensors", {"format": "pt"})
+    again = read_facts(folder)
+    assert (again.biases, again.parameters) == (facts.biases, facts.parameters)
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

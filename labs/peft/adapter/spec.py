@@ -7,7 +7,7 @@ from pydantic import Field
 from labs.common.metrics import INFERENCE_METRICS, SWITCH_METRIC, TRAINING_METRICS
 from labs.common.params import TrainingParams, shown
 from labs.common.refusals import refuse_base
-from labs.common.tuning_lab import TUNING_FORMATS, tuning_stages
+from labs.common.tuning_lab import TUNING_FORMATS, WHOLE_MODELS, tuning_stages
 from labs.contract import Accepts, Lab, LabError, Source
 from labs.models import ModelFacts
 
@@ -103,7 +103,7 @@ LAB = Lab(
         "It cannot be merged: measure what the bottlenecks cost and how fast one base switches between them.",
     ),
     metrics=(*TRAINING_METRICS, *INFERENCE_METRICS, SWITCH_METRIC),
-    accepts=Accepts(formats=TUNING_FORMATS, parents=frozenset({"merged"}), refuse=refuse),
+    accepts=Accepts(formats=TUNING_FORMATS, parents=WHOLE_MODELS, refuse=refuse),
     produces=("bottlenecks", "guide"),
     headline="eval/accuracy",
     default_model="base",

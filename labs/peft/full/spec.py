@@ -5,7 +5,7 @@ from typing import Annotated
 from labs.common.metrics import INFERENCE_METRICS, TRAINING_METRICS
 from labs.common.params import TrainingParams
 from labs.common.refusals import refuse_base
-from labs.common.tuning_lab import TUNING_FORMATS, tuning_stages
+from labs.common.tuning_lab import TUNING_FORMATS, WHOLE_MODELS, tuning_stages
 from labs.contract import Accepts, Lab, LabError, Source
 from labs.models import ModelFacts
 
@@ -38,7 +38,7 @@ LAB = Lab(
         "Load the saved model as anybody would, and prove that it says the same.",
     ),
     metrics=(*TRAINING_METRICS, *INFERENCE_METRICS),
-    accepts=Accepts(formats=TUNING_FORMATS, parents=frozenset({"merged"}), refuse=refuse),
+    accepts=Accepts(formats=TUNING_FORMATS, parents=WHOLE_MODELS, refuse=refuse),
     produces=("model",),
     headline="eval/accuracy",
     default_model="base",

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 from labs.common.metrics import INFERENCE_METRICS, MERGE_METRIC, TRAINING_METRICS
 from labs.common.params import TrainingParams, shown, split_names
 from labs.common.refusals import refuse_base
-from labs.common.tuning_lab import TUNING_FORMATS, tuning_stages
+from labs.common.tuning_lab import TUNING_FORMATS, WHOLE_MODELS, tuning_stages
 from labs.contract import Accepts, Lab, LabError, Source
 from labs.models import Matrix, ModelFacts
 
@@ -106,7 +106,7 @@ LAB = Lab(
         "Multiply the factors into the weights, prove that nothing changed, save both forms.",
     ),
     metrics=(*TRAINING_METRICS, *INFERENCE_METRICS, MERGE_METRIC),
-    accepts=Accepts(formats=TUNING_FORMATS, parents=frozenset({"merged"}), refuse=refuse),
+    accepts=Accepts(formats=TUNING_FORMATS, parents=WHOLE_MODELS, refuse=refuse),
     produces=("adapter", "merged"),
     headline="eval/accuracy",
     default_model="base",

@@ -8,7 +8,7 @@ from labs.common.metrics import INFERENCE_METRICS, MERGE_METRIC, TRAINING_METRIC
 from labs.common.params import TrainingParams, shown, split_names
 from labs.common.quantization import has_bitsandbytes
 from labs.common.refusals import refuse_length
-from labs.common.tuning_lab import TUNING_FORMATS, tuning_stages
+from labs.common.tuning_lab import TUNING_FORMATS, WHOLE_MODELS, tuning_stages
 from labs.contract import Accepts, Lab, LabError, Source
 from labs.models import Matrix, ModelFacts
 
@@ -229,7 +229,7 @@ LAB = Lab(
         *INFERENCE_METRICS,
         MERGE_METRIC,
     ),
-    accepts=Accepts(formats=TUNING_FORMATS, parents=frozenset({"merged"}), refuse=refuse),
+    accepts=Accepts(formats=TUNING_FORMATS, parents=WHOLE_MODELS, refuse=refuse),
     produces=("adapter", "merged"),
     headline="eval/accuracy",
     default_model="base",

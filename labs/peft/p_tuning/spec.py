@@ -7,7 +7,7 @@ from pydantic import Field
 from labs.common.metrics import INFERENCE_METRICS, MERGE_METRIC, TRAINING_METRICS
 from labs.common.params import TrainingParams, shown
 from labs.common.refusals import refuse_base
-from labs.common.tuning_lab import TUNING_FORMATS, tuning_stages
+from labs.common.tuning_lab import TUNING_FORMATS, WHOLE_MODELS, tuning_stages
 from labs.common.virtual_tokens import SoftPromptParams
 from labs.contract import Accepts, Lab, LabError, Source
 from labs.models import ModelFacts
@@ -78,7 +78,7 @@ LAB = Lab(
         "Fold the encoder into plain embeddings and prove that nothing changed.",
     ),
     metrics=(*TRAINING_METRICS, *INFERENCE_METRICS, MERGE_METRIC),
-    accepts=Accepts(formats=TUNING_FORMATS, parents=frozenset({"merged"}), refuse=refuse),
+    accepts=Accepts(formats=TUNING_FORMATS, parents=WHOLE_MODELS, refuse=refuse),
     produces=("prompt_encoder", "adapter"),
     headline="eval/accuracy",
     default_model="base",

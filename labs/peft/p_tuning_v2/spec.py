@@ -7,7 +7,7 @@ from pydantic import Field
 from labs.common.metrics import INFERENCE_METRICS, SWITCH_METRIC, TRAINING_METRICS
 from labs.common.params import TrainingParams, shown
 from labs.common.refusals import refuse_base, refuse_unlabelled
-from labs.common.tuning_lab import TUNING_FORMATS, tuning_stages
+from labs.common.tuning_lab import TUNING_FORMATS, WHOLE_MODELS, tuning_stages
 from labs.common.virtual_tokens import DeepPromptParams
 from labs.contract import Accepts, Lab, LabError, Source
 from labs.models import ModelFacts
@@ -58,7 +58,7 @@ LAB = Lab(
     metrics=(*TRAINING_METRICS, *INFERENCE_METRICS, SWITCH_METRIC),
     accepts=Accepts(
         formats=TUNING_FORMATS,
-        parents=frozenset({"merged"}),
+        parents=WHOLE_MODELS,
         refuse=refuse,
         refuse_format=refuse_format,
     ),

@@ -7,7 +7,7 @@ from pydantic import Field
 from labs.common.metrics import INFERENCE_METRICS, MERGE_METRIC, SWITCH_METRIC, TRAINING_METRICS
 from labs.common.params import TrainingParams, shown
 from labs.common.refusals import refuse_base
-from labs.common.tuning_lab import TUNING_FORMATS, tuning_stages
+from labs.common.tuning_lab import TUNING_FORMATS, WHOLE_MODELS, tuning_stages
 from labs.common.virtual_tokens import DeepPromptParams
 from labs.contract import Accepts, Lab, LabError, Source
 from labs.models import ModelFacts
@@ -72,7 +72,7 @@ LAB = Lab(
         "Drop the MLP, prove that nothing changed, measure how fast one base switches between prefixes.",
     ),
     metrics=(*TRAINING_METRICS, *INFERENCE_METRICS, MERGE_METRIC, SWITCH_METRIC),
-    accepts=Accepts(formats=TUNING_FORMATS, parents=frozenset({"merged"}), refuse=refuse),
+    accepts=Accepts(formats=TUNING_FORMATS, parents=WHOLE_MODELS, refuse=refuse),
     produces=("prompt_encoder", "adapter", "guide"),
     headline="eval/accuracy",
     default_model="base",

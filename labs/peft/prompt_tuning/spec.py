@@ -7,7 +7,7 @@ from pydantic import Field
 from labs.common.metrics import INFERENCE_METRICS, SWITCH_METRIC, TRAINING_METRICS
 from labs.common.params import TrainingParams, shown
 from labs.common.refusals import refuse_base
-from labs.common.tuning_lab import TUNING_FORMATS, tuning_stages
+from labs.common.tuning_lab import TUNING_FORMATS, WHOLE_MODELS, tuning_stages
 from labs.common.virtual_tokens import SoftPromptParams
 from labs.contract import Accepts, Lab, LabError, Source
 from labs.models import ModelFacts
@@ -61,7 +61,7 @@ LAB = Lab(
         "It cannot be merged: measure how fast one base switches between soft prompts, and write the guide.",
     ),
     metrics=(*TRAINING_METRICS, *INFERENCE_METRICS, SWITCH_METRIC),
-    accepts=Accepts(formats=TUNING_FORMATS, parents=frozenset({"merged"}), refuse=refuse),
+    accepts=Accepts(formats=TUNING_FORMATS, parents=WHOLE_MODELS, refuse=refuse),
     produces=("adapter", "guide"),
     headline="eval/accuracy",
     default_model="base",
