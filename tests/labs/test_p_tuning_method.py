@@ -72,7 +72,7 @@ def test_the_folded_prompt_says_what_the_encoder_says(kind: method.Encoder, laye
 
     base: Any = make_network()
     embeddings = base.get_input_embeddings()(IDS)
-    plain = logits(base, inputs_embeds=method.prepend(method.fold(ours), embeddings))
+    plain = logits(base, inputs_embeds=method.prepended(method.fold(ours), embeddings))
     torch.testing.assert_close(plain, with_encoder, atol=1e-5, rtol=0)
     assert plain.shape[1] == T + IDS.shape[1]
 
@@ -85,14 +85,14 @@ def test_folded_it_is_prompt_tuning(kind: method.Encoder, layers: int) -> None:
     table.prompt_encoder["default"].embedding.weight.data.copy_(method.fold(ours))
     base: Any = make_network()
     embeddings = base.get_input_embeddings()(IDS)
-    plain = logits(base, inputs_embeds=method.prepend(method.fold(ours), embeddings))
+    plain = logits(base, inputs_embeds=method.prepended(method.fold(ours), embeddings))
     torch.testing.assert_close(logits(table, input_ids=IDS), plain, atol=1e-5, rtol=0)
 
 
 def test_a_fresh_prompt_changes_what_the_model_says() -> None:
     base: Any = make_network()
     embeddings = base.get_input_embeddings()(IDS)
-    prompted = method.prepend(method.fold(encoder_of("mlp", 2)), embeddings)
+    prompted = method.prepended(method.fold(encoder_of("mlp", 2)), embeddings)
     after = logits(base, inputs_embeds=prompted)[:, T:]
     assert (after - logits(base, input_ids=IDS)).abs().max() > 1e-4
 
@@ -100,7 +100,7 @@ def test_a_fresh_prompt_changes_what_the_model_says() -> None:
 @pytest.mark.parametrize(("kind", "layers"), KINDS)
 def test_gradient_reaches_the_encoder_and_nothing_else(kind: method.Encoder, layers: int) -> None:
     encoder, base = encoder_of(kind, layers), frozen()
-    prompted = method.prepend(encoder(), base.get_input_embeddings()(IDS))
+    prompted = method.prepended(encoder(), base.get_input_embeddings()(IDS))
     base(inputs_embeds=prompted).logits[:, T:].logsumexp(-1).sum().backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in encoder.parameters())
     assert all(p.grad is None for p in base.parameters())

@@ -10,9 +10,10 @@ The lab trains with peft, whose prompt encoder is this one; a test proves it.
 import torch
 from torch import Tensor, nn
 
+from labs.common.soft_prompts import prepended
 from labs.peft.p_tuning.counting import Encoder, count_parameters
 
-__all__ = ["PromptEncoder", "count_parameters", "distance", "fold", "prepend"]
+__all__ = ["PromptEncoder", "count_parameters", "distance", "fold", "prepended"]
 
 
 class PromptEncoder(nn.Module):
@@ -69,20 +70,6 @@ def fold(encoder: PromptEncoder) -> Tensor:
     """P as plain numbers, (T, d): the encoder takes no input, so after training it is a table."""
     prompt: Tensor = encoder()
     return prompt.detach().clone()
-
-
-def prepend(prompt: Tensor, embeddings: Tensor) -> Tensor:
-    """[P ; X]: the prompt before each row.
-
-    Args:
-        prompt: P, (T, d).
-        embeddings: X, (B, n, d), the frozen embeddings of the rows' tokens.
-
-    Returns:
-        (B, T + n, d).
-    """
-    repeated = prompt.to(embeddings).expand(len(embeddings), -1, -1)
-    return torch.cat([repeated, embeddings], dim=1)
 
 
 def distance(now: Tensor, start: Tensor) -> Tensor:

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from labs.common.soft_prompts import prepended
+
 IGNORED = -100  # no loss where a label is this
 
 
@@ -38,10 +40,9 @@ def prepend(prompt: Tensor, embeddings: Tensor, mask: Tensor, labels: Tensor) ->
     Returns:
         Rows of length T + n. The prompt is always seen and never asked for.
     """
-    rows, virtual_tokens = len(embeddings), prompt.shape[-2]
-    before = prompt.to(embeddings).expand(rows, -1, -1)
+    virtual_tokens = prompt.shape[-2]
     return Prompted(
-        torch.cat([before, embeddings], dim=1),
+        prepended(prompt, embeddings),
         F.pad(mask, (virtual_tokens, 0), value=1),
         F.pad(labels, (virtual_tokens, 0), value=IGNORED),
     )
