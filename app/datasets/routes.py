@@ -24,7 +24,7 @@ from labs.splits import split_files
 
 router = APIRouter(prefix="/datasets")
 Split = Literal["", "train", "validation", "test"]
-# Beyond this many rows there is no page; the last one is shown long before.
+# No page and no line has a number beyond this.
 LAST_PAGE = 10**9
 
 
@@ -80,7 +80,7 @@ def show_dataset(
     page: Annotated[int, Query(ge=1, le=LAST_PAGE)] = 1,
     split: Split = "",
     model: UUID | None = None,
-    line: Annotated[int | None, Query(ge=1)] = None,
+    line: Annotated[int | None, Query(ge=1, le=LAST_PAGE)] = None,
     file: str | None = None,
 ) -> Response:
     """The dataset; with `line` (and `file`) also the row that something was said about."""
