@@ -1,57 +1,37 @@
 """The form that starts a scoreboard, as its page shows it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from uuid import uuid4
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
-from starlette.datastructures import FormData, QueryParams
 
 from app.catalogue.queries import usable_models
-from app.catalogue.sent import read_seed
 from app.datasets.queries import list_datasets
 from app.errors import AppError, InvalidInput
-from app.forms import Field, Values, as_text, param_fields
-from app.i18n import N_, gettext, sentence
+from app.forms import Field, Values, as_text
+from app.i18n import sentence
 from app.models import Dataset, LanguageModel, User
 from app.runs import queries
 from app.runs.quota import Use, own_use
+from app.scoreboards.entered import Entered, wanted_of
+from app.scoreboards.fields import (
+    about_fields,
+    alone_field,
+    budget_fields,
+    input_fields,
+    rate_field,
+)
 from app.scoreboards.naming import method_name
 from app.scoreboards.plan import (
-    BUDGET,
     DEFAULT_SEED,
     METHODS,
-    RATE,
-    RATES,
     Outlook,
-    Wanted,
     budget_defaults,
-    default_of,
     errors_of,
     methods,
     outlooks,
 )
 from labs.contract import Lab
-
-# Of a form that was sent, where a box that is missing is not ticked.
-CHOSEN, WISHED = "chosen", "wished"
-
-
-@dataclass(frozen=True, slots=True)
-class Entered:
-    """The texts of the form's fields and its ticked methods; None before anybody chose.
-
-    `wished` are those that could not be ticked for the base or dataset that was chosen last.
-    """
-
-    texts: Mapping[str, str] = field(default_factory=dict)
-    methods: Sequence[str] | None = None
-    wished: Sequence[str] = ()
-    key: str = field(default_factory=lambda: uuid4().hex)
-
-    @property
-    def alone(self) -> bool:
-        return self.methods is None or self.texts.get("alone") == "true"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,40 +71,6 @@ class ScoreboardForm:
     key: str
 
 
-def read_form(sent: FormData | QueryParams) -> Entered:
-    """What somebody sent, as a form or in an address."""
-    texts = {name: _clean(value) for name, value in sent.items() if isinstance(value, str)}
-    chosen, wished = (
-        [each for each in sent.getlist(name) if isinstance(each, str)] for name in (METHODS, WISHED)
-    )
-    return Entered(
-        texts=texts,
-        methods=chosen if CHOSEN in texts or chosen else None,
-        wished=wished,
-        key=texts.get("idempotency_key", "")[:128] or uuid4().hex,
-    )
-
-
-def wanted_of(entered: Entered) -> Wanted:
-    """The sent form as a scoreboard.
-
-    Raises:
-        InvalidInput: If the seed is no number.
-    """
-    texts, chosen = entered.texts, entered.methods or ()
-    rates = {slug: texts.get(f"{RATES}.{slug}", "").strip() for slug in chosen}
-    return Wanted(
-        methods=chosen,
-        base_model=texts.get("base_model") or None,
-        dataset=texts.get("dataset") or None,
-        budget={name: texts[name].strip() for name in BUDGET if name in texts},
-        rates={slug: text for slug, text in rates.items() if text},
-        seed=read_seed(texts.get("seed", "")),
-        name=texts.get("name", ""),
-        alone=entered.alone,
-    )
-
-
 def scoreboard_form(
     session: Session, actor: User, entered: Entered, refusal: AppError | None = None
 ) -> ScoreboardForm:
@@ -138,9 +84,9 @@ def scoreboard_form(
         errors += [each for each in errors_of(found) if each.field != METHODS]
     values = Values(texts, errors)
     lines = [_line(each, entered, values) for each in found]
-    inputs = [values.put(each) for each in _inputs(models, datasets)]
-    budget = [values.put(each) for each in _budget(labs)]
-    about = [values.put(each) for each in _about()]
+    inputs = [values.put(each) for each in input_fields(models, datasets)]
+    budget = [values.put(each) for each in budget_fields(labs)]
+    about = [values.put(each) for each in about_fields()]
     chosen = [line for line in lines if line.is_chosen and line.seconds]
     rates = [line.rate for line in lines]
     shown = {each.name for each in (*inputs, *budget, *about, *rates)} | {METHODS}
@@ -152,7 +98,7 @@ def scoreboard_form(
         inputs=inputs,
         budget=budget,
         about=about,
-        alone=values.put(_alone(entered)),
+        alone=values.put(alone_field(entered.alone)),
         error=" ".join(filter(None, (own, *rest))),
         wrong=[each for each in (*inputs, *budget, *about, *rates) if each.error],
         methods_error=values.error(METHODS),
@@ -166,11 +112,6 @@ def scoreboard_form(
 
 def _room(use: Use) -> int | None:
     return None if use.waiting_limit is None else max(0, use.waiting_limit - use.waiting)
-
-
-def _clean(text: str) -> str:
-    """No database takes a NUL character."""
-    return text.replace("\0", "")
 
 
 def _looked(session: Session, actor: User, entered: Entered, labs: Sequence[Lab]) -> list[Outlook]:
@@ -188,18 +129,13 @@ def _line(outlook: Outlook, entered: Entered, values: Values) -> MethodLine:
     return MethodLine(
         lab=outlook.lab,
         name=method_name(outlook.lab),
-        rate=values.put(_rate(outlook.lab)),
+        rate=values.put(rate_field(outlook.lab)),
         is_chosen=wished and not reason,
         is_wished=wished,
         reason=reason,
         seconds=checked.estimate["seconds"] if checked else None,
         memory_bytes=checked.estimate["memory_bytes"] if checked else None,
     )
-
-
-def _rate(lab: Lab) -> Field:
-    kind = next(each for each in param_fields(lab.params, Values()) if each.name == RATE)
-    return replace(kind, name=f"{RATES}.{lab.slug}", value=as_text(default_of(lab, RATE)))
 
 
 def _sum(ranges: Sequence[Sequence[float]]) -> list[float] | None:
@@ -238,59 +174,3 @@ def _first(
     own = str(getattr(labs[0], default)) if labs else ""
     is_there = any(each.name == own for each in found)
     return own if is_there or not found else str(found[0].id)
-
-
-def _inputs(models: Sequence[LanguageModel], datasets: Sequence[Dataset]) -> list[Field]:
-    return [
-        Field(
-            "base_model",
-            gettext(N_("Base model")),
-            "select",
-            choices=[(str(model.id), model.name) for model in models],
-            help=gettext(N_("The same for all methods.")),
-        ),
-        Field(
-            "dataset",
-            gettext(N_("Dataset")),
-            "select",
-            choices=[(str(each.id), gettext(each.title or each.name)) for each in datasets],
-            help=gettext(N_("The same rows, in the same order, for all methods.")),
-        ),
-    ]
-
-
-def _budget(labs: Sequence[Lab]) -> list[Field]:
-    if not labs:
-        return []
-    fields = {each.name: each for each in param_fields(labs[0].params, Values())}
-    return [fields[name] for name in BUDGET]
-
-
-def _about() -> list[Field]:
-    return [
-        Field(
-            "name",
-            gettext(N_("Name")),
-            help=gettext(N_("So that you find it again. Left empty, it is named for you.")),
-        ),
-        Field(
-            "seed",
-            gettext(N_("Seed")),
-            "number",
-            step="1",
-            help=gettext(N_("One for all methods: it decides the order of the rows.")),
-        ),
-    ]
-
-
-def _alone(entered: Entered) -> Field:
-    told = N_(
-        "Each run has a device to itself, one after another, so that nothing else slows it down. Without it they may run beside each other: sooner done, but speed, time and latency say less."
-    )
-    return Field(
-        "alone",
-        gettext(N_("Measure each alone")),
-        "checkbox",
-        value="true" if entered.alone else "false",
-        help=gettext(told),
-    )

@@ -17,7 +17,8 @@ from app.models import GroupKind
 from app.scoreboards import views
 from app.scoreboards.choice import Choice
 from app.scoreboards.download import as_csv
-from app.scoreboards.form import read_form, scoreboard_form, wanted_of
+from app.scoreboards.entered import read_form, wanted_of
+from app.scoreboards.form import scoreboard_form
 from app.scoreboards.start import start_scoreboard
 from app.security import Actor, Reader, Writer
 

@@ -9,7 +9,8 @@ from sqlalchemy import func, select
 from app.database import reading, transaction
 from app.errors import Conflict, InvalidInput, TooMany
 from app.models import Dataset, Device, Run, RunGroup
-from app.scoreboards.form import Entered, scoreboard_form
+from app.scoreboards.entered import Entered
+from app.scoreboards.form import scoreboard_form
 from app.scoreboards.plan import Wanted, methods
 from app.scoreboards.start import start_scoreboard
 from tests.runs.conftest import write_model
