@@ -133,7 +133,7 @@ def test_answers_that_lose_their_end_or_their_prompt_are_told(library: Library) 
 
 def test_unknown_tokens_are_told(library: Library) -> None:
     write_rows(library, pair("aaaaaaaxxx", "b"))
-    assert warnings(library) == ["25 % of the tokens are unknown to the tokenizer of “model”."]
+    assert warnings(library) == ["25 % of the tokens are unknown to the tokenizer of “small”."]
 
 
 def test_rows_that_leave_nothing_to_learn_are_refused(library: Library) -> None:
@@ -188,7 +188,7 @@ def test_a_model_that_only_transformers_reads_is_told_and_taken(library: Library
     folder = Path(library.model.path)
     (folder / "tokenizer.json").rename(folder / "vocab.json")
     assert warnings(library) == [
-        "The rows were not counted in tokens: “model” has no tokenizer.json."
+        "The rows were not counted in tokens: “small” has no tokenizer.json."
     ]
 
 
