@@ -43,11 +43,11 @@ def start_group(
         Unavailable: If the disk could not take them all.
     """
     asked: Json = json.loads(json.dumps(spec))
+    if errors := check_plain(Submission(lab or "", name=name, idempotency_key=idempotency_key)):
+        raise InvalidInput(errors)
     classroom = quota.take_turn(session, actor)
     if known := _earlier(session, actor, idempotency_key):
         return _the_same(known, kind, lab, asked)
-    if errors := check_plain(Submission(lab or "", name=name, idempotency_key=idempotency_key)):
-        raise InvalidInput(errors)
     group = RunGroup(
         id=new_id(),
         owner_id=actor.id,
@@ -60,9 +60,10 @@ def start_group(
     )
     placed = [replace(each, group=(group.id, at)) for at, each in enumerate(submissions)]
     with all_or_nothing(session):
+        # First the runs: only what they were found to hold may stand in the row of the group.
+        submit_all(session, actor, classroom, placed)
         session.add(group)
         session.flush()
-        submit_all(session, actor, classroom, placed)
     return group
 
 

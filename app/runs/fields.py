@@ -31,12 +31,24 @@ def read_params(
     kind: type[Params], given: Mapping[str, Any]
 ) -> tuple[Params | None, list[FieldError]]:
     """Parse parameters; either they hold, or there is an error for each that does not."""
+    if unstorable := [name for name, value in given.items() if not _is_storable(value)]:
+        told = N_("A text holds a NUL character or half a surrogate pair.")
+        return None, [FieldError(name, told) for name in unstorable]
     try:
         return kind.model_validate(dict(given)), []
     except LabError as error:
         return None, [FieldError("", error.message, error.values)]
     except ValidationError as error:
         return None, [_told(kind, each) for each in error.errors(include_url=False)]
+
+
+def _is_storable(value: Any) -> bool:
+    """Whether a database takes it: text without what no database keeps."""
+    if isinstance(value, list | tuple):
+        return all(_is_storable(each) for each in value)
+    return not isinstance(value, str) or not any(
+        letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in value
+    )
 
 
 def rule_sentence(text: str) -> str:

@@ -100,6 +100,8 @@ def datasets_for(actor: User) -> Select[Dataset]:
 
 def find_model(session: Session, name_or_id: str) -> LanguageModel | None:
     """A base model by its name, else by its id."""
+    if "\0" in name_or_id:
+        return None
     named = session.scalar(select(LanguageModel).where(LanguageModel.name == name_or_id))
     identity = _uuid(name_or_id)
     return named or (session.get(LanguageModel, identity) if identity else None)
@@ -111,6 +113,8 @@ def find_dataset(session: Session, actor: User, name_or_id: str) -> Dataset | No
     Of one name, their own newest comes first, then the one that comes with Bunsen: what others
     share takes nobody's name away.
     """
+    if "\0" in name_or_id:  # Postgres refuses to look for it
+        return None
     identity = _uuid(name_or_id)
     wanted = Dataset.id == identity if identity else Dataset.name == name_or_id
     is_others = Dataset.owner_id.is_distinct_from(actor.id)

@@ -86,6 +86,8 @@ def test_a_text_from_a_form_is_read_as_its_type(library: Library) -> None:
         ({"variant": "x"}, "variant", "Variant: “x” is not one of: lora, rslora or dora."),
         ({"rnak": 8}, "rnak", "This lab has no parameter “rnak”. Did you mean: rank?"),
         ({"epochs": 1000}, "epochs", "Epochs: 1000 does not fit: allowed is above 0, up to 100."),
+        ({"variant": "a\0b"}, "variant", "A text holds a NUL character or half a surrogate pair."),
+        ({"target_modules": ["a", "\ud800"]}, "target_modules", "A text holds a NUL character or half a surrogate pair."),
         ({"double_quantization": True}, "", "Double quantization needs base quantization nf4."),
     ],
 )  # fmt: skip

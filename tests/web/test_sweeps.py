@@ -239,3 +239,12 @@ def test_a_sweep_is_cancelled_as_a_whole(sam: TestClient, site: Site) -> None:
         states_now = session.scalars(select(Run.state).where(Run.group_id == group.id)).all()
     assert sorted(states_now) == ["cancelled", "cancelled", "succeeded"]
     assert "Cancel all" not in sam.get(f"/sweeps/{group.id}").text
+
+
+@pytest.mark.parametrize("where", ["runs", "sweeps"])
+def test_a_nul_in_a_form_is_refused_like_anything_wrong(sam: TestClient, where: str) -> None:
+    sent = {"vary.0.parameter": "rank", "vary.0.values": "2, 4"}
+    for field in ("dataset", "base_model", "target_modules", "name", "idempotency_key"):
+        answer = sam.post(f"/labs/lora/{where}", data={**sent, field: "a\0b"})
+        assert answer.status_code == 422, field
+    assert counted(Run) == 0
