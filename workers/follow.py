@@ -84,10 +84,15 @@ class Follower:
             at += len(line)
         return Batch(events, at, unreadable, writer)
 
-    def take(self, session: Session, batch: Batch) -> lifecycle.Wishes:
+    def take(self, session: Session, batch: Batch, **noted: Any) -> lifecycle.Wishes:
         """Write a batch down and renew the lease.
 
         Call `committed` once the transaction has been.
+
+        Args:
+            session: Of a transaction that may write.
+            batch: What `read` gave last.
+            noted: What else is to change on the attempt's row.
 
         Raises:
             StaleAttempt: If the run belongs to another attempt by now.
@@ -101,7 +106,9 @@ class Follower:
             told.append(("log", _unreadable(batch)))
         append_events(session, self.run_id, self.attempt, told)
         if batch.offset != self.offset:
-            self.update_attempt(session, events_offset=batch.offset)
+            noted["events_offset"] = batch.offset
+        if noted:
+            self.update_attempt(session, **noted)
         return wishes
 
     def committed(self, batch: Batch) -> None:

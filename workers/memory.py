@@ -1,6 +1,7 @@
 """What a trainer and the processes it started take, sampled from outside."""
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 import psutil
@@ -11,6 +12,11 @@ from workers.hardware import Hardware
 from workers.verdict import Halt, Stop
 
 SAMPLE_SECONDS = 1.0
+# To count the pages that are a process's own, the kernel walks through all of them and keeps it
+# from getting new ones meanwhile. So they are counted anew when its resident memory, which costs
+# nothing to read, has moved by this share, and every few seconds.
+MOVED = 1 / 64
+COUNT_SECONDS = 5.0
 # Processes and threads of one run. Torch takes some for each core; a fork bomb takes all.
 MOST_TASKS = 2000
 # No run is ended below this, whatever was reserved for it: Python and torch take that much.
@@ -28,7 +34,8 @@ class MemoryWatch:
         self._hardware = hardware
         # A GPU's allocator holds its own limit (labs/trainer.py).
         self._limit = max(limit, LEAST_LIMIT) if limit and hardware.kind == "cpu" else None
-        self._next = 0.0
+        self._next = self._count_at = 0.0
+        self._resident = 0
         self.peak: int | None = None
         self.used = 0
         self.tasks = 0
@@ -42,10 +49,17 @@ class MemoryWatch:
         self.tasks = sum(_tasks(each) for each in family)
         used = self._hardware.process_bytes([each.pid for each in family])
         if used is None and self._hardware.kind == "cpu":
-            used = sum(_own_bytes(each) for each in family)
+            used = self._own_bytes(family)
         if used:
             self.used = used
             self.peak = max(self.peak or 0, used)
+
+    def _own_bytes(self, family: Sequence[psutil.Process]) -> int:
+        resident, now = sum(map(_resident_bytes, family)), time.monotonic()
+        if now < self._count_at and abs(resident - self._resident) < MOVED * self._resident:
+            return self.used
+        self._resident, self._count_at = resident, now + COUNT_SECONDS
+        return sum(map(_own_bytes, family))
 
     @property
     def figures(self) -> dict[str, int]:
@@ -82,6 +96,14 @@ def _family(pid: int) -> list[psutil.Process]:
 def _tasks(process: psutil.Process) -> int:
     try:
         return int(process.num_threads())
+    except psutil.Error:
+        return 0
+
+
+def _resident_bytes(process: psutil.Process) -> int:
+    """All of its pages in memory, shared ones as well."""
+    try:
+        return int(process.memory_info().rss)
     except psutil.Error:
         return 0
 

@@ -178,8 +178,7 @@ class Supervisor:
     def _follow(self, **seen: int | None) -> Wishes:
         batch = self.follower.read()
         with _one_writer, transaction() as session:
-            wishes = self.follower.take(session, batch)
-            self.follower.update_attempt(session, device_seconds=self._seconds(), **seen)
+            wishes = self.follower.take(session, batch, device_seconds=self._seconds(), **seen)
         self.follower.committed(batch)
         if batch.events:
             self.heard_at = time.monotonic()

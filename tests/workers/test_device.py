@@ -18,7 +18,7 @@ from app.errors import Conflict
 from app.models import AuditEntry, Device, DeviceState
 from app.runs.reasons import reason_of
 from app.settings import get_settings
-from workers import hardware, orphans
+from workers import hardware, memory, orphans
 from workers.claims import elsewhere, owned
 from workers.desk import Desk
 from workers.device import slots_of
@@ -260,6 +260,17 @@ def test_memory_is_the_devices_where_it_says_so_and_the_hosts_on_the_cpu() -> No
     assert (on_gpu.peak, silent.peak) == (5 << 30, None)
     assert on_cpu.peak is not None
     assert on_cpu.peak > 1 << 20
+
+
+def test_memory_that_grows_is_counted_at_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "SAMPLE_SECONDS", 0.0)
+    monkeypatch.setattr(memory, "COUNT_SECONDS", 3600.0)
+    watch = MemoryWatch(psutil.Process().pid, hardware.Cpu())
+    watch.sample()
+    before = watch.used
+    kept = b"x" * round(max(64 << 20, 2 * memory.MOVED * psutil.Process().memory_info().rss))
+    watch.sample()
+    assert watch.used - before > len(kept) / 2
 
 
 class TestOrphans:
