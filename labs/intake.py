@@ -26,6 +26,8 @@ MEMORY_ENDED, DISK_ENDED = 3, 4
 # Beyond the interpreter and what it imports. A file of 2 GB needs about a third of it.
 MEMORY_BYTES = 2 << 30
 PROCESSOR_SECONDS = 1800
+# Of a packed file: how many times its size its rows may take, and what they always may.
+MOST_REPEATED, LEAST_LIMIT_BYTES = 100, 64 * MIB
 NICER = 5
 # To be ended before the web server when the machine runs out of memory (from -1000 to 1000).
 OOM_SCORE = "500"
@@ -44,6 +46,7 @@ class Order:
     kept: str
     limit_bytes: int
     max_rows: int = LARGEST_ROWS
+    memory_bytes: int = MEMORY_BYTES
 
 
 def take(order: Order) -> Verdict:
@@ -55,7 +58,9 @@ def take(order: Order) -> Verdict:
         is_kept = False  # the check says the same again, as a problem
     if not is_kept:
         return inspect(path, LISTED_PROBLEMS, order.max_rows, name=order.name)
-    with Keeper(Path(order.kept), order.limit_bytes) as keeper:
+    # A small file that holds a large one says the same again and again.
+    unpacked = min(order.limit_bytes, max(MOST_REPEATED * path.stat().st_size, LEAST_LIMIT_BYTES))
+    with Keeper(Path(order.kept), unpacked) as keeper:
         return inspect(path, LISTED_PROBLEMS, order.max_rows, name=order.name, keeper=keeper)
 
 
@@ -83,21 +88,21 @@ def _example(stored: Json) -> Example:
     return Example(prompt, stored["answer"], stored["rejected"])
 
 
-def _limit_this_process(limit_bytes: int) -> None:
+def _limit_this_process(order: Order) -> None:
     end_with_parent()
     os.nice(NICER)
     if sys.platform == "linux":
         Path("/proc/self/oom_score_adj").write_text(OOM_SCORE, encoding="ascii")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (PROCESSOR_SECONDS, PROCESSOR_SECONDS))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes + MIB, limit_bytes + MIB))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (order.limit_bytes + MIB,) * 2)
+    resource.setrlimit(resource.RLIMIT_AS, (order.memory_bytes,) * 2)
 
 
 def main() -> int:
     """Read an order from standard input, write the verdict to standard output."""
     order = Order(**json.load(sys.stdin))
-    _limit_this_process(order.limit_bytes)
+    _limit_this_process(order)
     try:
         sys.stdout.write(told(take(order)))
     except MemoryError:

@@ -19,7 +19,7 @@ from app.settings import ROOT
 from labs.contract import LabError
 from labs.datasets import Verdict
 from labs.files.parquet import MAGIC
-from labs.intake import DISK_ENDED, MEMORY_BYTES, MEMORY_ENDED, Order, heard, take
+from labs.intake import DISK_ENDED, MEMORY_ENDED, Order, heard, take
 
 SMALL_BYTES = 256 << 10
 AT_ONCE = 2
@@ -67,7 +67,7 @@ def check(order: Order) -> Verdict:
         _turns.release()
     if done.returncode == 0:
         return heard(done.stdout)
-    raise _reason(done.returncode)
+    raise _reason(done.returncode, order.memory_bytes >> 20)
 
 
 def _here(order: Order) -> Verdict:
@@ -82,9 +82,8 @@ def _is_small_text(path: Path) -> bool:
         return path.stat().st_size <= SMALL_BYTES and file.read(len(MAGIC)) != MAGIC
 
 
-def _reason(code: int) -> Exception:
+def _reason(code: int, limit: int) -> Exception:
     if code == MEMORY_ENDED:
-        limit = MEMORY_BYTES >> 20
         return TooHard(N_("Reading the file takes more than {limit} MiB of memory."), limit=limit)
     if code == -signal.SIGXCPU:
         return TooHard(N_("Reading the file takes too long. Send it in several parts."))

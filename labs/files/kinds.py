@@ -9,7 +9,7 @@ from typing import Literal
 
 from labs.files import document, parquet, prose, table
 from labs.files.lines import UTF8_MARK
-from labs.files.rows import MIB, ROW_LIMIT, Bad, Problem, Row
+from labs.files.rows import ROW_LIMIT, Bad, Problem, Row
 from labs.formats import recognise
 from labs.jsonl import rows_of as lines_of
 from labs.splits import SPLIT_NAMES
@@ -25,7 +25,7 @@ FORMER: dict[str, KindName] = {
     ".txt": "txt",
 }
 SUFFIXES = tuple(FORMER)
-HEAD_BYTES = MIB
+HEAD_BYTES = 64 << 10
 MARKS_OF_OTHERS = {
     b"PK\x03\x04": "ZIP",
     b"\x1f\x8b": "gzip",

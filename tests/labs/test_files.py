@@ -369,3 +369,18 @@ class Endless:
         return b"x" * size
 
     readline = read
+
+
+@pytest.mark.parametrize("name", ["b.json", "d.csv"])
+def test_a_check_keeps_a_few_bytes_of_each_row(tmp_path: Path, name: str) -> None:
+    import tracemalloc
+
+    peaks = []
+    for count in (2_000, 5_000):
+        path = tmp_path / f"{count}-{name}"
+        path.write_bytes(WRITERS[name]([{"text": f"{n} {'x' * 200}"} for n in range(count)]))
+        tracemalloc.start()
+        inspect(path)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert (peaks[1] - peaks[0]) / 3_000 < 64
