@@ -11,7 +11,6 @@ from pathlib import Path
 from app.i18n import N_
 from app.library.license import CARD, FILES, license_of
 from app.settings import get_settings
-from labs.contract import LabError
 from labs.models import ModelFacts, ModelRefused, read_facts
 
 # What transformers may read of a folder; a change of anything else changes no run.
@@ -39,6 +38,9 @@ def check_folder(folder: Path) -> Sound:
         LabError: With the reason why no run could start from it.
         OSError: If it cannot be read.
     """
+    # Preflight asks for a model's standing, and so loads this file.
+    from app.runs.preflight.tokens import row_tokenizer
+
     try:
         resolved = folder.resolve(strict=True)
     except (FileNotFoundError, NotADirectoryError, RuntimeError) as error:
@@ -50,7 +52,7 @@ def check_folder(folder: Path) -> Sound:
     for name in (*(name for name, _size, _time in stamp), CARD, *FILES):
         _refuse_elsewhere(resolved, name)
     facts = read_facts(resolved)
-    check_tokenizer(resolved)
+    row_tokenizer(resolved)
     return Sound(resolved, facts, stamp, license_of(resolved))
 
 
@@ -120,25 +122,3 @@ def _stays(folder: Path, target: Path) -> bool:
     is_snapshot = folder.parent.name == "snapshots"
     blobs = folder.parent.parent / "blobs" if is_snapshot else folder
     return target.is_relative_to(folder) or target.parent == blobs
-
-
-def check_tokenizer(folder: Path) -> None:
-    """Load the tokenizer and say a word with it; raises `LabError` where that fails."""
-    # tokenizers and jinja are loaded when the first folder is checked.
-    from app.runs.preflight.tokens import row_tokenizer
-    from labs.formats import Example
-
-    try:
-        tokenizer = row_tokenizer(folder)
-        if tokenizer is not None:
-            tokenizer.measure(Example((), "Bunsen"))
-    except LabError:
-        raise
-    except BaseException as error:
-        # tokenizers panics at some files, and its panic is no `Exception`.
-        if not type(error).__name__.startswith("Panic") and not isinstance(error, Exception):
-            raise
-        raise LabError(
-            N_("The tokenizer of “{name}” cannot be read: {file}: {detail}."),
-            name=folder.name, file="tokenizer.json", detail=type(error).__name__,
-        ) from error  # fmt: skip

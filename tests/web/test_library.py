@@ -105,6 +105,12 @@ def wordless(folder: Path) -> None:
     (folder / "tokenizer.json").write_text('{"secret": "s3cr3t"}')
 
 
+def speechless(folder: Path) -> None:
+    words = json.loads((folder / "tokenizer.json").read_text())
+    words["model"]["unk_token"] = "s3cr3t"
+    (folder / "tokenizer.json").write_text(json.dumps(words))
+
+
 def unscripted(folder: Path) -> None:
     (folder / "chat_template.jinja").write_text("{% for s3cr3t in %}")
 
@@ -137,6 +143,7 @@ def endless(folder: Path) -> None:
         (torn, "model.safetensors"),
         (coded, "needs code of its own"),
         (wordless, "tokenizer.json"),
+        (speechless, "tokenizer.json"),
         (unscripted, "chat_template"),
         (linked, "a link that leads out of the folder"),
         (lettered, "a link that leads out of the folder"),

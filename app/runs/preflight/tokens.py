@@ -25,6 +25,8 @@ Json = dict[str, Any]
 PLAIN_PROMPT = "### {role}:\n{content}\n\n"
 PLAIN_REPLY = "### Assistant:\n"
 LARGEST_FILE = 64 << 20
+# In no vocabulary: a tokenizer without a token for what it does not know raises at such a text.
+UNHEARD_OF = "\U000107ff\ue000"
 # Longer texts are measured as if they ended here: far beyond what any row may keep.
 LONGEST_TEXT = 150_000
 
@@ -164,6 +166,7 @@ def _read(folder: Path, stamp: Stamp, templates: Stamp) -> RowTokenizer | None:
     template = None if source is None else _compiled(folder, source)
     try:
         tokenizer = Tokenizer.from_file(str(path))
+        tokenizer.encode(UNHEARD_OF)
     except Exception as error:  # tokenizers raises nothing narrower for a file that it cannot read
         raise _unreadable(folder, path.name, str(error)) from error
     tokenizer.no_truncation()
