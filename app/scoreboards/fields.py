@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from app.datasets.views import title_of
 from app.forms import Field, Values, as_text, param_fields
 from app.i18n import N_, gettext
 from app.models import Dataset, LanguageModel
@@ -30,7 +31,7 @@ def input_fields(models: Sequence[LanguageModel], datasets: Sequence[Dataset]) -
             "dataset",
             gettext(N_("Dataset")),
             "select",
-            choices=[(str(each.id), gettext(each.title or each.name)) for each in datasets],
+            choices=[(str(each.id), title_of(each)) for each in datasets],
             help=gettext(N_("The same rows, in the same order, for all methods.")),
         ),
     ]

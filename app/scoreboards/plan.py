@@ -7,9 +7,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from app.datasets.views import title_of
 from app.devices.queries import list_devices
 from app.errors import FieldError, InvalidInput
-from app.i18n import N_, gettext, sentence
+from app.i18n import N_, sentence
 from app.models import User
 from app.runs import preflight
 from app.runs.preflight import Checked, Shared
@@ -193,7 +194,7 @@ def default_name(found: Sequence[Outlook]) -> str:
     """“Customer tickets on base, 9 methods”."""
     first = next(each.checked for each in found if each.checked)
     values = {
-        "dataset": gettext(first.dataset.title) or first.dataset.name,
+        "dataset": title_of(first.dataset),
         "model": first.base_model.name,
         "count": len(found),
     }
