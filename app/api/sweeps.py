@@ -31,7 +31,7 @@ MOST_VALUES = 256
 
 
 class Varied(Body):
-    """A parameter with a list of values, or with a range: from, to, count, scale."""
+    """A parameter with a list of values, or with a range: from, to, scale, and count of a grid."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
@@ -39,18 +39,18 @@ class Varied(Body):
     values: list[Any] | None = Field(default=None, max_length=MOST_VALUES)
     low: float | None = Field(default=None, alias="from")
     high: float | None = Field(default=None, alias="to")
-    count: int | None = None
+    count: int = 5
     scale: Literal["linear", "log"] = "linear"
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "Varied":
-        ends = (self.low, self.high, self.count)
-        if (self.values is None) == (None in ends):
-            raise ValueError(gettext(N_("Give either values, or from, to and count.")))
+        ends = (self.low, self.high)
+        if (None in ends) if self.values is None else ends != (None, None):
+            raise ValueError(gettext(N_("Give either values, or from and to.")))
         return self
 
     def vary(self) -> Vary:
-        if self.low is None or self.high is None or self.count is None:
+        if self.low is None or self.high is None:
             return Vary(self.parameter, self.values or [])
         return Vary(self.parameter, span=Span(self.low, self.high, self.count, self.scale))
 

@@ -138,7 +138,8 @@ def _axis(values: Values, lab: Lab, place: int, offered: Mapping[str, Suggestion
         Field(f"{at}.parameter", gettext(N_("Parameter")), "select", choices=[*nothing, *titles])
     )
     chosen = offered.get(parameter.value)
-    own = Values({f"{at}.values": chosen.values if chosen else "", **values.texts}, values.errors)
+    first = {"values": chosen.values, "from": chosen.low, "to": chosen.high} if chosen else {}
+    own = Values({**{f"{at}.{n}": t for n, t in first.items()}, **values.texts}, values.errors)
     how = Field(
         f"{at}.how",
         gettext(N_("Its values")),
@@ -160,7 +161,7 @@ def _axis(values: Values, lab: Lab, place: int, offered: Mapping[str, Suggestion
         Field(f"{at}.to", gettext(N_("To")), "number"),
         Field(f"{at}.count", gettext(N_("How many")), "number", "5", step="1"),
     ]
-    low, high, count = (values.put(each) for each in numbers)
+    low, high, count = (own.put(each) for each in numbers)
     return AxisForm(place, parameter, values.put(how), own.put(listed), low, high, count)
 
 
@@ -226,4 +227,6 @@ def _whole(texts: Mapping[str, str], name: str, problems: list[FieldError]) -> i
 
 
 def _unreadable(told: str, texts: Mapping[str, str], name: str) -> FieldError:
+    if not texts.get(name, "").strip():
+        return FieldError(name, N_("A number is missing here."))
     return FieldError(name, told, {"value": short(texts.get(name, ""))})

@@ -19,12 +19,14 @@ WHOLE_UNSET = (10, 20, 40, 80)
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """What the form offers for a parameter: values to start from, and what it may be."""
+    """What the form offers for a parameter: values, or the ends of a range, and what it may be."""
 
     title: str
     values: str
     hint: str
     is_number: bool
+    low: str = ""
+    high: str = ""
 
 
 def suggestions(lab: Lab, texts: Mapping[str, str]) -> dict[str, Suggestion]:
@@ -37,7 +39,10 @@ def suggestions(lab: Lab, texts: Mapping[str, str]) -> dict[str, Suggestion]:
 def _suggestion(lab: Lab, field: Field) -> Suggestion:
     offered = [value for value in _values(field) if refusal(lab, field.name, value) is None]
     hint = " · ".join(filter(None, (field.unit, field.help)))
-    return Suggestion(field.title, ", ".join(dict.fromkeys(offered)), hint, field.kind == "number")
+    told = ", ".join(dict.fromkeys(offered))
+    if field.kind != "number" or not offered:
+        return Suggestion(field.title, told, hint, field.kind == "number")
+    return Suggestion(field.title, told, hint, True, low=offered[0], high=offered[-1])
 
 
 def _values(field: Field) -> list[str]:

@@ -18,11 +18,15 @@ class SweepForm extends HTMLElement {
 
   // What somebody typed stays; what was suggested for another parameter goes.
   #suggest(axis) {
-    const { suggest = "", hint = "", number } = this.#chosen(axis).dataset
+    const { suggest = "", low = "", high = "", hint = "", number } = this.#chosen(axis).dataset
     const values = axis.querySelector(".axis__list input")
     if (!values.value.trim() || values.value === this.#suggested.get(axis)) values.value = suggest
     this.#suggested.set(axis, suggest)
-    axis.querySelector("[data-hint]").textContent = hint
+    // The ends of a range mean nothing for another parameter.
+    const [from, to] = axis.querySelectorAll(".axis__range input")
+    from.value = low
+    to.value = high
+    axis.querySelector("p[data-hint]").textContent = hint
     const how = axis.querySelector(".axis__how select")
     if (number === undefined) how.value = "list"
     for (const option of how.options) option.disabled = number === undefined && option.value !== "list"

@@ -33,10 +33,12 @@ def test_a_sweep_is_set_up_started_read_and_cancelled(open_tab: OpenTab, site: S
     first.get_by_label("Parameter").select_option("Variant")
     expect(first.get_by_label("Values", exact=True)).to_have_value("lora, rslora, dora")
     first.get_by_label("Parameter").select_option("Rank r")
+    expect(first.locator("p[data-hint]")).to_contain_text("1 – 256 · Width of the update")
     expect(first.get_by_label("Values", exact=True)).to_have_value("4, 8, 16, 32, 64")
     preview = page.locator("#preview")
     expect(preview).to_contain_text("lora: rank 64")
     first.get_by_label("Its values").select_option("A range, equal ratios")
+    expect(first.get_by_label("From")).to_have_value("4")
     for label, text in (("From", "2"), ("To", "8"), ("How many", "3")):
         first.get_by_label(label).fill(text)
     expect(preview).to_contain_text("3 runs")
