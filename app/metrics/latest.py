@@ -3,11 +3,12 @@
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import case, delete, or_, select
+from sqlalchemy import Insert, case, delete, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -46,21 +47,24 @@ def update(session: Session, run_id: UUID, block: Block) -> None:
     )
     if not summary:
         return
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(MetricLatest)
+    session.execute(_upsert(session.get_bind().dialect.name), summary)
+
+
+@cache
+def _upsert(dialect: str) -> Insert:
+    """Made once: a run that trains needs it several times a second."""
+    statement: Any = (postgresql if dialect == "postgresql" else sqlite).insert(MetricLatest)
     new, old = statement.excluded, MetricLatest
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=["run_id", "key"],
-            set_={
-                "step": new.step,
-                "value": new.value,
-                "minimum": _extreme(new.minimum, old.minimum, new.minimum < old.minimum),
-                "maximum": _extreme(new.maximum, old.maximum, new.maximum > old.maximum),
-            },
-        ),
-        summary,
+    upsert: Insert = statement.on_conflict_do_update(
+        index_elements=["run_id", "key"],
+        set_={
+            "step": new.step,
+            "value": new.value,
+            "minimum": _extreme(new.minimum, old.minimum, new.minimum < old.minimum),
+            "maximum": _extreme(new.maximum, old.maximum, new.maximum > old.maximum),
+        },
     )
+    return upsert
 
 
 def reaches(session: Session, run_id: UUID, steps: Mapping[str, int]) -> bool:
