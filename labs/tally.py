@@ -176,7 +176,9 @@ class Tally:
             self._note_place(file, whole, *place)
 
     def _note_place(self, file: str, characters: int, line: int, offset: int) -> None:
-        self._files.setdefault(file, FileTally()).add(offset)
+        if file not in self._files:
+            self._files[file] = FileTally()
+        self._files[file].add(offset)
         if len(self._longest) < LONGEST_ROWS or characters > self._longest[0][0]:
             insort(self._longest, (characters, -line, file))
             del self._longest[:-LONGEST_ROWS]

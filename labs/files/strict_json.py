@@ -13,7 +13,7 @@ def parse(text: str) -> Any:
         Bad: If it is no JSON, or holds what cannot be stored.
     """
     try:
-        value = json.loads(text, parse_constant=_constant, object_pairs_hook=_object)
+        value = STRICT.decode(text)
     except json.JSONDecodeError as error:
         raise not_json(error.msg, error.pos + 1) from error
     except (ValueError, RecursionError) as error:
