@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
@@ -17,6 +18,9 @@ from app.sweeps.plan import MOST_PARAMETERS, MOST_RUNS
 from app.sweeps.suggestions import Suggestion, suggestions
 from app.sweeps.values import field_of
 from labs.contract import Lab
+
+if TYPE_CHECKING:
+    from app.sweeps.preview import Preview
 
 LIST, LINEAR, LOG = "list", "linear", "log"
 # Before names of the sweep's own, which a lab's parameters may have too.
@@ -48,6 +52,7 @@ class SweepForm:
     Attributes:
         run: What all its runs share, as the form of one run shows it.
         suggestions: Of each parameter, values that are worth a try.
+        preview: What would start, where somebody without JavaScript asked for it.
     """
 
     lab: Lab
@@ -61,6 +66,7 @@ class SweepForm:
     error: str
     wrong: Sequence[Field]
     key: str
+    preview: "Preview | None" = None
 
 
 def sweep_form(

@@ -56,8 +56,13 @@ def new_sweep(
 
 @router.post("/labs/{slug}/sweeps/preview")
 def preview(request: Request, session: Reader, actor: Actor, lab: FoundLab, form: Sent) -> Response:
-    page = preview_of(session, actor, lab, sent.read(form))
-    return render(request, "sweeps/_preview.html", page)
+    """What would start; for who has no JavaScript as the whole form again."""
+    entered = sent.read(form)
+    found = preview_of(session, actor, lab, entered)
+    if wants_block(request):
+        return render(request, "sweeps/_preview.html", found)
+    page = replace(sweep_form(session, actor, lab, entered), preview=found)
+    return render(request, "sweeps/new.html", page)
 
 
 @router.post("/labs/{slug}/sweeps")

@@ -136,6 +136,7 @@ def test_a_model_that_refuses_one_value_says_which(sam: TestClient) -> None:
 def test_the_preview_tells_the_runs_and_what_they_need(sam: TestClient) -> None:
     told = sam.post("/labs/lora/sweeps/preview", data=filled(sam.get(FORM).text, SENT)).text
     assert "6 runs" in told
+    assert 'value="my ranks"' in told, "without JavaScript the form comes again"
     assert "lora: rank 4, learning_rate 0.01" in told
     assert "of device time in all, estimated" in told
     assert "There is room for 20 more runs in the queue." in told
