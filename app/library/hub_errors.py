@@ -29,9 +29,9 @@ def told(error: Exception, hub_id: str, revision: str) -> Sentence:
         return N_("The hub answered with an error ({status}). Try again later."), {"status": status}
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return N_("The disk is full. Make room and try again: what is here is kept."), {}
-    if isinstance(error, PermissionError):
-        return N_("Bunsen may not read or write a file that it needs: {file}."), {
-            "file": str(error.filename or "").rpartition("/")[2]
+    if type(error) in (PermissionError, FileNotFoundError):
+        return N_("A file that Bunsen needs cannot be read or written: {file}."), {
+            "file": str(getattr(error, "filename", "")).rpartition("/")[2]
         }
     if isinstance(error, httpx.HTTPError | OSError | errors.OfflineModeIsEnabled):
         return N_(

@@ -281,6 +281,14 @@ def test_only_what_a_lab_reads_is_fetched(home: Path, hub: FakeHub) -> None:
     assert (state["commit"], state["license"]) == (COMMIT, "mit")
 
 
+def test_a_token_file_that_is_gone_is_told_by_its_name(home: Path, hub: FakeHub) -> None:
+    file = get_settings().hub_token_file
+    assert file is not None
+    file.unlink()
+    assert "cannot be read or written: token." in tried()
+    assert hub.asked == []
+
+
 @pytest.mark.parametrize(("here", "asked_from"), [(300, [300]), (0, []), (10**5, [])])
 def test_a_half_file_is_gone_on_with(
     home: Path, hub: FakeHub, here: int, asked_from: list[int]
