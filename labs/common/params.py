@@ -104,7 +104,7 @@ class TrainingParams(Params):
             title="Weight decay",
             ge=0,
             le=1,
-            description="How strongly matrices are pulled towards zero at each update (AdamW).",
+            description="How strongly trained matrices are pulled towards zero at each update (AdamW). Factors, biases and prompts are left alone.",
             json_schema_extra=shown(),
         ),
     ] = 0.0

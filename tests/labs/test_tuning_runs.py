@@ -24,7 +24,7 @@ TABLES = {"data", "trainable_share", "memory", "quality", "latency", "sizes"}
 SHOWN: dict[str, tuple[set[str], set[str]]] = {
     "adapter": ({"adapter_norms", "switch", "overhead"}, set()),
     "bitfit": ({"merge"}, {"bias_change"}),
-    "full": ({"merge"}, set()),
+    "full": ({"merge", "reloaded"}, set()),
     "ia3": ({"merge"}, {"factors"}),
     "lora": ({"merge"}, {"singular_values"}),
     "p_tuning": ({"distance", "folded", "merge"}, set()),
