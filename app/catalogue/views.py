@@ -82,11 +82,15 @@ def lab_page(session: Session, actor: User, lab: Lab) -> LabPage:
 
 
 def own_fields(lab: Lab) -> list[Field]:
-    """The parameters that only this lab has, for the table of its page."""
+    """The lab's own parameters, for the table of its page."""
     own = own_names(lab)
     return [field for field in param_fields(lab.params, Values()) if field.name in own]
 
 
 def own_names(lab: Lab) -> frozenset[str]:
-    """Names of the parameters that only this lab has."""
-    return frozenset(lab.params.__annotations__)
+    """Names of the parameters that not all labs of the chapter have, or that it starts elsewhere."""
+    chapter = [
+        set(each.params.model_fields) for each in registry.all_labs() if each.chapter == lab.chapter
+    ]
+    shared = set.intersection(*chapter)
+    return frozenset(set(lab.params.model_fields) - shared | set(lab.params.__annotations__))
