@@ -21,9 +21,9 @@ from app.models import GroupKind, Run, RunGroup, User
 from app.runs.submit import Submission
 from app.security import Actor, Reader, Writer
 from app.sweeps.asked import Asked, Span, Vary
+from app.sweeps.found import Found, find
 from app.sweeps.plan import MOST_RUNS
 from app.sweeps.start import start_sweep
-from app.sweeps.views import Found, find
 
 router = APIRouter(prefix="/sweeps")
 Shape = dict[str, Any]

@@ -1,7 +1,7 @@
 """The page of a sweep: what its template is given."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -16,29 +16,18 @@ from app.compare.views import MOST_RUNS as MOST_COMPARED
 from app.compare.views import address as compare_address
 from app.forms import as_text
 from app.groups.progress import Progress, progress_of
-from app.groups.queries import group_runs
-from app.i18n import gettext
-from app.metrics.store import MetricFrame, latest, read
 from app.models import Run, RunGroup, User
 from app.runs.charts import Chart, Line, chart_of, embedded, series_of
 from app.runs.ending import cause_title
-from app.runs.labs_of import lab_of
 from app.runs.measure import measured
 from app.runs.stages import progress_fraction
+from app.sweeps.found import Axis, Found, find
 from app.sweeps.pictures import HeatMap, Points, Result, map_over, points_along
-from app.sweeps.results import NO_RESULT, Best, Outcome, best_of, chosen, judged, outcome_of
+from app.sweeps.results import NO_RESULT, Best, Outcome
 from labs.contract import Lab, Metric
 
 # Of each run; they share the picture.
 POINTS = 300
-
-
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """A parameter that varies."""
-
-    parameter: str
-    title: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,43 +107,6 @@ class CancelSweepPage:
     progress: Progress
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A sweep as page and API tell it: its runs in their places, and what came of each."""
-
-    lab: Lab
-    axes: Sequence[Axis]
-    runs: Sequence[Run]
-    frames: Mapping[UUID, MetricFrame]
-    metric: Metric
-    metrics: Sequence[Metric]
-    outcomes: Mapping[UUID, Outcome]
-    best: Best | None
-
-    def at(self, run: Run) -> tuple[Any, ...]:
-        return tuple(run.params.get(axis.parameter) for axis in self.axes)
-
-
-def find(session: Session, actor: User, group: RunGroup, metric: str = "") -> Found:
-    runs = group_runs(session, actor, group)
-    lab = lab_of(runs[0])
-    values = latest(session, [run.id for run in runs])
-    metrics = judged(lab, values)
-    judge = chosen(lab, metrics, metric)
-    frames = {run.id: read(session, run.id, [judge.key]) for run in runs}
-    outcomes = {run.id: outcome_of(judge, frames[run.id]) for run in runs}
-    return Found(
-        lab=lab,
-        axes=[_axis(lab, each["parameter"]) for each in group.spec["vary"]],
-        runs=runs,
-        frames=frames,
-        metric=judge,
-        metrics=metrics,
-        outcomes=outcomes,
-        best=best_of(lab, judge, runs, outcomes, values),
-    )
-
-
 def sweep_page(
     session: Session, actor: User, group: RunGroup, metric: str = "", sort: str = ""
 ) -> SweepPage:
@@ -184,11 +136,6 @@ def sweep_page(
         all_compared=len(compared) == len(lines),
         may_cancel=not progress.is_over and can(actor, Action.CANCEL_RUN, group.owner_id),
     )
-
-
-def _axis(lab: Lab, parameter: str) -> Axis:
-    field = lab.params.model_fields.get(parameter)
-    return Axis(parameter, gettext(field.title or parameter) if field else parameter)
 
 
 def _lines(found: Found) -> list[SweepLine]:
