@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from labs.contract import N_
 from labs.files.keeper import Keeper, TooMuch
 from labs.files.kinds import Kind, read_file
 from labs.files.rows import Bad, Problem, Row
@@ -156,7 +157,7 @@ class Check:
             self.states_splits = bool(stated)
         if self.states_splits and not stated:
             value = str(row.value.get(SPLIT_COLUMN, ""))[:40]
-            message = "The split “{value}” is none of: {known}."
+            message = N_("The split “{value}” is none of: {known}.")
             raise Bad(message, value=value, known=", ".join(SPLITS))
         return stated if self.states_splits else ""
 
@@ -206,7 +207,7 @@ class Check:
             )
         if rows > 1 and self.format and self.format.name in LABELLED and len(self.answers) == 1:
             label = next(iter(self.answers))[:80]
-            message = "Every row has the label “{label}”: there is nothing to learn."
+            message = N_("Every row has the label “{label}”: there is nothing to learn.")
             self.refuse(name, message, label=label)
         notices = self._splits(name, is_single) if rows else []
         return profile, [*notices, *self._repetition(name, profile)]
@@ -215,7 +216,7 @@ class Check:
         if not is_single or not self.states_splits:
             return []
         if not self.tally.dealing.follows_rows:
-            message = "All rows name the same split; they are dealt 80 : 10 : 10 all the same."
+            message = N_("All rows name the same split; they are dealt 80 : 10 : 10 all the same.")
             return [Notice(message)]
         for split, rows in self.tally.split_sizes().items():
             if rows == 0:
@@ -232,6 +233,6 @@ class Check:
         elif share > DUPLICATES_WARNED:
             notices.append(Notice("{rows} rows ({percent} %) repeat an earlier one.", values))
         if profile.leaked_prompts:
-            message = "{rows} prompts stand in more than one split: results on them say little."
+            message = N_("{rows} prompts stand in more than one split: results on them say little.")
             notices.append(Notice(message, {"rows": profile.leaked_prompts}))
         return notices

@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from labs.contract import BadData
+from labs.contract import N_, BadData
 from labs.dataset_check import Check, Notice, Verdict, read_example
 from labs.files.keeper import Keeper
 from labs.files.kinds import read_file
@@ -123,7 +123,7 @@ class _Reading:
         for row in read_file(file)[1]:
             found = row if isinstance(row, Problem) else read_example(row, labels)
             if isinstance(found, Problem):
-                message = "{file}, line {line}: {reason}"
+                message = N_("{file}, line {line}: {reason}")
                 raise BadData(message, file=found.file, line=found.line, reason=str(found))
             assert isinstance(row, Row)
             self.formats.add(found[0].name)

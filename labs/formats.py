@@ -4,6 +4,8 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from labs.contract import N_
+
 Role = Literal["system", "user", "assistant"]
 ROLES: dict[str, Role] = {
     **{"system": "system", "user": "user", "assistant": "assistant"},
@@ -170,7 +172,7 @@ def _label(row: Row, labels: Labels) -> str:
         raise Mismatch("The label {label} stands for no class: labels count from 0.", label=value)
     if not 0 <= value < len(labels):
         last = len(labels) - 1
-        message = "The label {label} has no name: labels go from 0 to {last}."
+        message = N_("The label {label} has no name: labels go from 0 to {last}.")
         raise Mismatch(message, label=value, last=last)
     return labels[value]
 

@@ -40,6 +40,7 @@ USED = (
     "fastapi, uvicorn, jinja2, babel, pydantic_settings, pwdlib.hashers.argon2, markdown_it",
     "sqlalchemy.orm, sqlalchemy.dialects.sqlite, sqlalchemy.dialects.postgresql, psycopg",
     "alembic.command, celery.bin.worker, celery.concurrency.thread, kombu.transport.redis",
+    "pyarrow.parquet",
 )
 CPU_BYTES, CUDA_BYTES = 3 * 1024**3, 10 * 1024**3
 

@@ -6,6 +6,7 @@ split (`{"train": [...], "validation": [...], "test": [...]}`), whose rows then 
 
 from collections.abc import Iterator
 
+from labs.contract import N_
 from labs.files.rows import Bad, Bytes, Problem, Row
 from labs.files.window import End, Window
 from labs.formats import Mismatch, with_named_label
@@ -54,7 +55,7 @@ class _Document:
             if key.lower() in LABEL_NAMES and isinstance(value, list):
                 self._labels = tuple(map(str, value))
         if not found:
-            message = "The file is one JSON object without a list of rows under: {names}."
+            message = N_("The file is one JSON object without a list of rows under: {names}.")
             raise self._text.end(Bad(message, names=", ".join((*ROW_LISTS, "train"))))
 
     def _members(self) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from labs.contract import N_
 from labs.files.rows import Bad, check_storable
 
 
@@ -26,7 +27,7 @@ def parse(text: str) -> Any:
 
 def not_json(reason: str, position: int) -> Bad:
     """What a decoder says, and at which character of the line."""
-    message = "Not valid JSON at character {position}: {reason}."
+    message = N_("Not valid JSON at character {position}: {reason}.")
     return Bad(message, position=position, reason=reason)
 
 

@@ -5,6 +5,7 @@ import json
 import re
 from typing import Any
 
+from labs.contract import N_
 from labs.files.lines import not_utf8
 from labs.files.rows import ROW_LIMIT, Bad, Bytes, check_storable, too_long
 from labs.files.strict_json import LENIENT, STRICT, not_json, unusable
@@ -56,7 +57,7 @@ class Window:
                 raise self.end(
                     Bad("The JSON ends too early: {wanted} is missing.", wanted=expected)
                 )
-            message = "Not valid JSON: {wanted} is expected here, not {found}."
+            message = N_("Not valid JSON: {wanted} is expected here, not {found}.")
             raise self.end(Bad(message, wanted=expected, found=found))
         self._move(self._at + 1)
         return found

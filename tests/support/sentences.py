@@ -25,7 +25,8 @@ from labs.registry import all_labs
 CALLS = {
     "_": 0, "N_": 0, "gettext": 0, "ngettext": 0, "InvalidInput": 1, "FieldError": 1,
     # What the check of a dataset, of a model and an estimate say.
-    "Problem": 2, "Mismatch": 0, "_Bad": 0, "Notice": 0, "Note": 0, "Format": 1, "_damaged": 1,
+    "Problem": 2, "Mismatch": 0, "Bad": 0, "TooMuch": 0, "refuse": 1,
+    "Notice": 0, "Note": 0, "Format": 1, "_damaged": 1,
     # What a stage shows and notes: the page translates it.
     "Column": 1, "table": 1, "samples": 1, "heatmap": 1, "progress": 2,
 }  # fmt: skip
