@@ -8,19 +8,20 @@ from peft import PromptEncoderConfig, PromptTuningConfig, TaskType, get_peft_mod
 from torch import Tensor
 
 from labs.peft.p_tuning import method
+from labs.peft.p_tuning.counting import Encoder
 from tests.labs.tiny import make_network
 
 T, D, W = 5, 64, 24
 IDS = torch.tensor([[1, 40, 50, 60, 70, 80], [1, 99, 98, 97, 96, 95]])
-KINDS: tuple[tuple[method.Encoder, int], ...] = (("mlp", 2), ("lstm", 1), ("lstm", 3))
+KINDS: tuple[tuple[Encoder, int], ...] = (("mlp", 2), ("lstm", 1), ("lstm", 3))
 
 
-def encoder_of(kind: method.Encoder, layers: int) -> method.PromptEncoder:
+def encoder_of(kind: Encoder, layers: int) -> method.PromptEncoder:
     torch.manual_seed(1)
     return method.PromptEncoder(T, D, W, kind, layers)
 
 
-def peft_with(kind: method.Encoder, layers: int) -> Any:
+def peft_with(kind: Encoder, layers: int) -> Any:
     """The tiny model under peft's P-Tuning; the MLP's depth is fixed there."""
     depth: dict[str, Any] = {"encoder_num_layers": layers} if kind == "lstm" else {}
     config = PromptEncoderConfig(
@@ -44,7 +45,7 @@ def logits(network: Any, **inputs: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(("kind", "layers"), KINDS)
-def test_peft_writes_the_same_prompt(kind: method.Encoder, layers: int) -> None:
+def test_peft_writes_the_same_prompt(kind: Encoder, layers: int) -> None:
     ours, model = encoder_of(kind, layers), peft_with(kind, layers)
     model.prompt_encoder["default"].load_state_dict(ours.state_dict())
     with torch.no_grad():
@@ -53,7 +54,7 @@ def test_peft_writes_the_same_prompt(kind: method.Encoder, layers: int) -> None:
 
 
 @pytest.mark.parametrize(("kind", "layers"), KINDS)
-def test_trained_numbers_follow_the_formula(kind: method.Encoder, layers: int) -> None:
+def test_trained_numbers_follow_the_formula(kind: Encoder, layers: int) -> None:
     counted = sum(p.numel() for p in encoder_of(kind, layers).parameters())
     trainable, _ = peft_with(kind, layers).get_nb_trainable_parameters()
     assert counted == trainable == method.count_parameters(T, D, W, kind, layers)
@@ -65,7 +66,7 @@ def test_the_encoder_may_outgrow_the_model_it_prompts() -> None:
 
 
 @pytest.mark.parametrize(("kind", "layers"), KINDS)
-def test_the_folded_prompt_says_what_the_encoder_says(kind: method.Encoder, layers: int) -> None:
+def test_the_folded_prompt_says_what_the_encoder_says(kind: Encoder, layers: int) -> None:
     ours, model = encoder_of(kind, layers), peft_with(kind, layers)
     model.prompt_encoder["default"].load_state_dict(ours.state_dict())
     with_encoder = logits(model, input_ids=IDS)
@@ -78,7 +79,7 @@ def test_the_folded_prompt_says_what_the_encoder_says(kind: method.Encoder, laye
 
 
 @pytest.mark.parametrize(("kind", "layers"), KINDS)
-def test_folded_it_is_prompt_tuning(kind: method.Encoder, layers: int) -> None:
+def test_folded_it_is_prompt_tuning(kind: Encoder, layers: int) -> None:
     ours = encoder_of(kind, layers)
     config = PromptTuningConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=T)
     table: Any = get_peft_model(make_network(), config).eval()
@@ -98,7 +99,7 @@ def test_a_fresh_prompt_changes_what_the_model_says() -> None:
 
 
 @pytest.mark.parametrize(("kind", "layers"), KINDS)
-def test_gradient_reaches_the_encoder_and_nothing_else(kind: method.Encoder, layers: int) -> None:
+def test_gradient_reaches_the_encoder_and_nothing_else(kind: Encoder, layers: int) -> None:
     encoder, base = encoder_of(kind, layers), frozen()
     prompted = method.prepended(encoder(), base.get_input_embeddings()(IDS))
     base(inputs_embeds=prompted).logits[:, T:].logsumexp(-1).sum().backward()
@@ -107,7 +108,7 @@ def test_gradient_reaches_the_encoder_and_nothing_else(kind: method.Encoder, lay
 
 
 @pytest.mark.parametrize(("kind", "apart"), [("mlp", True), ("lstm", False)])
-def test_only_the_lstm_lets_vectors_shape_each_other(kind: method.Encoder, apart: bool) -> None:
+def test_only_the_lstm_lets_vectors_shape_each_other(kind: Encoder, apart: bool) -> None:
     encoder = encoder_of(kind, layers=1)
     before = method.fold(encoder)
     encoder.embedding.weight.data[0] += 1.0
