@@ -10,6 +10,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from labs.common.batches import collate
+from labs.common.context import with_room
 from labs.common.data import Prepared, Question
 from labs.common.formatting import Encoded
 from labs.common.generation import answers, same_answer
@@ -68,8 +69,9 @@ def ask(
 ) -> list[str]:
     """The model's answers, each cut a little beyond the longest expected one, or the longest row."""
     expected = max(question.answer_tokens for question in questions)
-    longest = min(expected, params.max_length) + SPARE_TOKENS
-    prompts = [question.prompt for question in questions]
+    wanted = min(expected, params.max_length) + SPARE_TOKENS
+    asked = [question.prompt for question in questions]
+    prompts, longest = with_room(model, params, asked, wanted)
     with autocast(params.precision, device):
         return answers(
             model, tokenizer, prompts, longest, device, batch_size=params.evaluated_at_once

@@ -9,9 +9,10 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from labs.common.artifacts import require_artifact
+from labs.common.context import with_room
 from labs.common.data import Prepared
 from labs.common.evaluation import accuracy, held_out_loss, perplexity
-from labs.common.latency import GENERATIONS, WARMUP, Latency
+from labs.common.latency import GENERATIONS, NEW_TOKENS, WARMUP, Latency
 from labs.common.loading import load_tokenizer
 from labs.common.memory import peak_bytes, release, reset_peak
 from labs.common.seeding import seed_everything
@@ -89,7 +90,8 @@ def _judge(
     if data.test_questions:
         found = tuning.ask(model, tokenizer, data.test_questions, run.device)
     run.check_stop()
-    prompts = [row.ids[: max(1, row.prompt_length)] for row in data.test[:LATENCY_PROMPTS]]
+    timed = [row.ids[: max(1, row.prompt_length)] for row in data.test[:LATENCY_PROMPTS]]
+    prompts, _ = with_room(model, params, timed, NEW_TOKENS)
     arm = Arm(
         loss=held_out_loss(model, tokenizer, data.test, run.device, params),
         answers=found,
