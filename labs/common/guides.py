@@ -19,7 +19,7 @@ By this run, on {device}.
 |---|---|---|
 {rows}
 """
-PEFT = """```python
+PEFT = """\
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
@@ -27,8 +27,6 @@ base = AutoModelForCausalLM.from_pretrained({base})
 model = PeftModel.from_pretrained(base, "first-task", adapter_name="first")
 model.load_adapter("second-task", adapter_name="second")
 model.set_adapter("first")  # before the requests of that task
-```
-
 """
 LEFT_PADDING = """peft 0.21 forgets the positions of a soft prompt in `generate` when rows of a batch are filled up on
 the left: give it rows of equal length, or one at a time.
@@ -36,8 +34,13 @@ the left: give it rows of equal length, or one at a time.
 """
 
 
+def served_by_peft(base_name: str) -> str:
+    """Python that keeps two adapters of peft beside one base."""
+    return PEFT.format(base=json.dumps(base_name))
+
+
 def guide(
-    lab: Lab, run: LabContext, measured: Mapping[str, tuple[float, str]], library: str, inside: bool
+    lab: Lab, run: LabContext, measured: Mapping[str, tuple[float, str]], serving: str, inside: bool
 ) -> str:
     """The guide as Markdown.
 
@@ -45,10 +48,10 @@ def guide(
         lab: The method.
         run: Names the base and the device.
         measured: What was measured, with its value and unit.
-        library: What loads the artifact; only peft's way is shown.
+        serving: Python that keeps two tasks beside one base, or nothing.
         inside: Whether trained vectors stand among the embeddings of the text.
     """
-    how = PEFT.format(base=json.dumps(run.base_model_name)) if library == "peft" else ""
+    how = f"```python\n{serving}```\n\n" if serving else ""
     rows = (f"| {what} | {value:.6g} | {unit} |" for what, (value, unit) in measured.items())
     return GUIDE.format(
         title=lab.title,

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from labs.common.cards import loading_lines
 from labs.common.data import Prepared, Question, prepare
 from labs.common.evaluation import ask
+from labs.common.guides import served_by_peft
 from labs.common.latency import Latency, measure_latency
 from labs.common.loading import DTYPES, CausalModel, load_model, load_tokenizer
 from labs.common.params import TrainingParams
@@ -95,6 +96,10 @@ class Tuning(ABC, Generic[P, M]):
     def loading(self, base_name: str) -> str:
         """The lines of Python that load what `save` wrote, run in its folder."""
         return loading_lines(self.library, base_name)
+
+    def serving(self, base_name: str) -> str:
+        """The lines of Python that keep two tasks beside one base; empty where none are known."""
+        return served_by_peft(base_name) if self.library in ("peft", "bunsen") else ""
 
     def decays(self, name: str, parameter: nn.Parameter) -> bool:
         """Whether weight decay pulls a trained parameter: only where zero means “no change”."""

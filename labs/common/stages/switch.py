@@ -9,12 +9,13 @@ from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedModel
 
-from labs.common.agreement import agree, compared_prompts, logits
+from labs.common.agreement import agree, compared_prompts, largest_difference, logits
 from labs.common.artifacts import folder_bytes, require_artifact
 from labs.common.data import prepare
 from labs.common.guides import guide
 from labs.common.loading import DTYPES, load_tokenizer
 from labs.common.memory import synchronize
+from labs.common.other_task import other_task
 from labs.common.peft_tuning import ADAPTER
 from labs.common.stages.merge import show_sizes
 from labs.common.tuning import Tuning
@@ -70,7 +71,7 @@ def switch(
     Args:
         tuning: The method.
         run: Where to read and save.
-        artifact: The artifact to load, as two tasks of one size.
+        artifact: The artifact to load; the second task has its size and other numbers.
         tasks: Puts the first task on a base; it is called `ADAPTER`.
 
     Raises:
@@ -84,7 +85,11 @@ def switch(
     served = tasks(base, folder)
     before = logits(served.model, prompts, run.device)
     run.progress(2, 3, "switching between two tasks")
-    task_seconds, _ = _timed(run, lambda: served.add(folder, OTHER))
+    with other_task(folder) as other:
+        task_seconds, _ = _timed(run, lambda: served.add(other, OTHER))
+    served.use(OTHER)
+    if largest_difference(before, logits(served.model, prompts, run.device)) == 0:
+        raise AssertionError("the model says the same with another task in use")
 
     def there_and_back() -> None:
         for number in range(SWITCHES):
@@ -158,7 +163,7 @@ def _write_guide(
     }
     known = {what: (value, unit) for what, (value, unit) in measured.items() if value is not None}
     inside = tuning.params.tokens_before > 0
-    text = guide(tuning.lab, run, known, tuning.library, inside)
+    text = guide(tuning.lab, run, known, tuning.serving(run.base_model_name), inside)
     with run.artifact("guide", "guide") as folder:
         (folder / "README.md").write_text(text, encoding="utf-8")
 

@@ -33,6 +33,16 @@ from labs.peft.p_tuning_v2.spec import LAB, PTuningV2Params
 
 HEAD = "head.safetensors"
 LABELS = "labels.json"
+# A task is its prompt and its head: a switch that leaves the head scores labels of another task.
+HEADS = """\
+heads = {}
+for name in ("first", "second"):
+    weight = load_file(f"{name}-task/head.safetensors")["weight"]
+    heads[name] = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
+    heads[name].weight.data.copy_(weight)
+base.set_output_embeddings(heads["first"])
+"""
+HEAD_IMPORTS = "from safetensors.torch import load_file\nfrom torch import nn\n"
 
 
 class PTuningV2(DeepPrompts[PTuningV2Params]):
@@ -92,6 +102,11 @@ class PTuningV2(DeepPrompts[PTuningV2Params]):
         if not self.labels:
             return super().loading(base_name)
         return own_loader(loader, "model, labels = load_classifier(model)", base_name)
+
+    def serving(self, base_name: str) -> str:
+        """With labels, each task brings its head."""
+        lines = super().serving(base_name)
+        return f"{HEAD_IMPORTS}{lines}{HEADS}" if self.labels else lines
 
     def rows(self, run: LabContext) -> Prepared:
         """With labels, rows whose only target is the label."""
