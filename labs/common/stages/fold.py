@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from peft import PeftModel
 
 from labs.common.agreement import agree, compared_prompts, logits
@@ -10,9 +9,10 @@ from labs.common.artifacts import folder_bytes, require_artifact
 from labs.common.cards import write_card
 from labs.common.data import prepare
 from labs.common.loading import count_parameters, load_model, load_tokenizer
+from labs.common.memory import release
 from labs.common.peft_tuning import PeftTuning
 from labs.common.prompt_learning import EncodedPrompt, encoder_of, vectors_of
-from labs.common.stages.merge import show_sizes
+from labs.common.stages.merge import compared_in, show_sizes
 from labs.contract import N_, Column, Json, LabContext
 from labs.models import read_facts
 
@@ -29,7 +29,8 @@ def fold(tuning: EncodedPrompt[Any], run: LabContext) -> Json:
     tokenizer = load_tokenizer(run.base_model)
     prompts = compared_prompts(prepare(run.dataset, tokenizer, tuning.params.max_length))
     run.progress(1, 3, "loading the base model")
-    encoded = tuning.load(load_model(run.base_model, run.device), kept)
+    dtype = compared_in(run, tuning.params)
+    encoded = tuning.load(load_model(run.base_model, run.device, dtype), kept)
     before = logits(encoded, prompts, run.device)
     trained, _ = count_parameters(encoder_of(encoded))
     stored = vectors_of(encoded).numel()
@@ -41,9 +42,11 @@ def fold(tuning: EncodedPrompt[Any], run: LabContext) -> Json:
         quality = {k: v for k, v in run.result("inference").items() if k.startswith("test/")}
         write_card(folder, tuning.lab, tuning.params, run, quality, library="peft")
     del encoded
+    release(run.device)
     saved = run.run_dir / "artifacts" / "adapter"
-    folded = PeftModel.from_pretrained(load_model(run.base_model, run.device), saved).eval()
-    found = agree(before, logits(folded, prompts, run.device), torch.float32)
+    base = load_model(run.base_model, run.device, dtype)
+    folded = PeftModel.from_pretrained(base, saved).eval()
+    found = agree(before, logits(folded, prompts, run.device), dtype)
     found.require(
         "Without the network that wrote them the vectors changed a logit by {difference}, more than the {tolerance} that rounding explains."
     )

@@ -15,6 +15,7 @@ from labs.common.cards import write_card
 from labs.common.data import prepare
 from labs.common.loading import DTYPES, CausalModel, load_model, load_tokenizer
 from labs.common.memory import release
+from labs.common.params import TrainingParams
 from labs.common.tuning import Tuning
 from labs.contract import N_, Column, Json, LabContext
 from labs.models import read_facts
@@ -37,16 +38,20 @@ class _Work:
     def begin(cls, tuning: Tuning[Any, Any], run: LabContext) -> "_Work":
         kept = require_artifact(run, tuning.kept, "train")
         data = prepare(run.dataset, load_tokenizer(run.base_model), tuning.params.max_length)
-        small = read_facts(run.base_model).parameters <= LARGEST_FLOAT32
-        dtype = torch.float32 if small else DTYPES[tuning.params.precision]
         run.progress(1, 4, "loading the full-precision base")
-        return cls(tuning, run, kept, dtype, compared_prompts(data))
+        return cls(tuning, run, kept, compared_in(run, tuning.params), compared_prompts(data))
 
     def base(self) -> PreTrainedModel:
         return load_model(self.run.base_model, self.run.device, self.dtype)
 
     def says(self, model: nn.Module) -> list[Tensor]:
         return logits(model, self.prompts, self.run.device)
+
+
+def compared_in(run: LabContext, params: TrainingParams) -> torch.dtype:
+    """Float32 as far as the base is small enough for it, else the run's own precision."""
+    small = read_facts(run.base_model).parameters <= LARGEST_FLOAT32
+    return torch.float32 if small else DTYPES[params.precision]
 
 
 def merge(
