@@ -1,11 +1,12 @@
 """Tables and samples that several labs show."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
 
 from transformers import PreTrainedTokenizerBase
 
 from labs.common.data import Prepared, Question
+from labs.common.formatting import Encoded
 from labs.common.latency import Latency
 from labs.contract import Column, LabContext
 
@@ -13,8 +14,13 @@ SHOWN_ROWS = 5
 SIDE_BY_SIDE = 8
 
 
-def show_data(run: LabContext, tokenizer: PreTrainedTokenizerBase, data: Prepared) -> None:
-    """The sizes of the splits, and some rows with what is masked and what is learned."""
+def show_data(
+    run: LabContext,
+    tokenizer: PreTrainedTokenizerBase,
+    data: Prepared,
+    learned: Callable[[Encoded], str],
+) -> None:
+    """The sizes of the splits, and some rows with what is masked and, in words, what is learned."""
     columns = [
         Column("split", "Split"),
         Column("rows", "Rows"),
@@ -31,10 +37,15 @@ def show_data(run: LabContext, tokenizer: PreTrainedTokenizerBase, data: Prepare
         count = len(getattr(data.splits, name))
         rows.append([name, count, len(used), median(lengths), max(lengths), cut])
     run.table("data", "Data, as the model reads it", columns, rows)
-    _show_masks(run, tokenizer, data)
+    _show_masks(run, tokenizer, data, learned)
 
 
-def _show_masks(run: LabContext, tokenizer: PreTrainedTokenizerBase, data: Prepared) -> None:
+def _show_masks(
+    run: LabContext,
+    tokenizer: PreTrainedTokenizerBase,
+    data: Prepared,
+    learned: Callable[[Encoded], str],
+) -> None:
     columns = [
         Column("prompt", "Given (masked)"),
         Column("answer", "Learned"),
@@ -42,7 +53,7 @@ def _show_masks(run: LabContext, tokenizer: PreTrainedTokenizerBase, data: Prepa
     rows = [
         {
             "prompt": tokenizer.decode(list(row.ids[: row.prompt_length])),
-            "answer": tokenizer.decode(list(row.ids[row.prompt_length :])),
+            "answer": learned(row),
         }
         for row in data.train[:SHOWN_ROWS]
     ]

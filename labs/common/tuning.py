@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from labs.common.cards import loading_lines
 from labs.common.data import Prepared, Question, prepare
 from labs.common.evaluation import ask
+from labs.common.formatting import Encoded
 from labs.common.guides import served_by_peft
 from labs.common.latency import Latency, measure_latency
 from labs.common.loading import DTYPES, CausalModel, load_model, load_tokenizer
@@ -49,6 +50,10 @@ class Tuning(ABC, Generic[P, M]):
     def rows(self, run: LabContext) -> Prepared:
         """The run's dataset as the method learns it."""
         return prepare(run.dataset, load_tokenizer(run.base_model), self.params.max_length)
+
+    def learned(self, tokenizer: PreTrainedTokenizerBase, row: Encoded) -> str:
+        """What a row teaches, in words."""
+        return str(tokenizer.decode(list(row.ids[row.prompt_length :])))
 
     def ask(
         self,

@@ -148,6 +148,9 @@ def test_all_stages_and_the_lines_of_the_card(
     given = {**SMALL, "steps": 3, "evaluation_interval": 3, "batch_size": 4}
     write_params(folder, make_spec(tiny_model, labelled, given, lab=LAB.slug))
     assert run_attempt(folder, StopFlag()) == Outcome("succeeded")
+    masks = next(e for e in events_of(folder, "samples") if e["name"] == "masks")
+    # What the head learns is the label: no end token stands behind it.
+    assert {row["answer"] for row in masks["rows"]} <= set(LETTERS)
     first = next(e for e in events_of(folder, "metrics") if "eval/loss" in e["values"])
     # A fresh head says nothing: about ln 6 nats for six labels.
     assert first["values"]["eval/loss"] == pytest.approx(math.log(6), abs=0.5)

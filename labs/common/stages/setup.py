@@ -1,11 +1,12 @@
 """Setup: read the data, attach what is trained, count it."""
 
+from functools import partial
 from typing import Any
 
 import torch
 
 from labs.common.agreement import agree, compared_prompts, logits
-from labs.common.data import Prepared, prepare
+from labs.common.data import Prepared
 from labs.common.evaluation import commonest_answer_share
 from labs.common.formatting import template_name
 from labs.common.loading import DTYPES, count_parameters, load_tokenizer
@@ -30,8 +31,8 @@ def setup(tuning: Tuning[Any, Any], run: LabContext) -> Json:
     if refused is not None:
         raise refused
     tokenizer = load_tokenizer(run.base_model)
-    data = prepare(run.dataset, tokenizer, params.max_length)
-    show_data(run, tokenizer, data)
+    data = tuning.rows(run)
+    show_data(run, tokenizer, data, partial(tuning.learned, tokenizer))
     run.progress(1, 3, "loading the base model")
 
     seed_everything(run.seed)

@@ -12,6 +12,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from labs.common.data import Prepared, Question, prepare
+from labs.common.formatting import Encoded
 from labs.common.latency import Latency, measure_latency
 from labs.common.loading import CausalModel, load_tokenizer, pad_id
 from labs.common.loss import autocast
@@ -114,6 +115,10 @@ class PTuningV2(DeepPrompts[PTuningV2Params]):
             return super().rows(run)
         tokenizer, length = load_tokenizer(run.base_model), self.params.max_length
         return prepare(run.dataset, tokenizer, length, LabelRows(self.labels))
+
+    def learned(self, tokenizer: PreTrainedTokenizerBase, row: Encoded) -> str:
+        """With labels, the name of the one that the row ends with."""
+        return self.labels[row.ids[-1]] if self.labels else super().learned(tokenizer, row)
 
     def ask(
         self,

@@ -66,7 +66,7 @@ class PromptTuning(PromptLearning[PromptTuningParams]):
         rows = [
             [
                 i + 1,
-                "  ".join(repr(self.tokenizer.decode([t]))[1:-1] for t in found),
+                " · ".join(repr(str(self.tokenizer.decode([t])).strip(" "))[1:-1] for t in found),
                 float(near[0]),
             ]
             for i, (near, found) in enumerate(zip(cosines, ids.tolist(), strict=True))
