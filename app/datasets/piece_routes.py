@@ -64,9 +64,16 @@ def finish(
     actor: Actor,
     key: Key,
     name: Annotated[str, Form(max_length=1000)],
+    size: Annotated[int, Form(ge=0)],
 ) -> Response:
-    """Check the file and keep it; what is wrong with it comes as the part of the page for that."""
+    """Check the file and keep it; what is wrong with it comes as the part of the page for that.
+
+    409 says how much is here if that is not the whole file of `size` bytes.
+    """
     try:
+        received = pieces.received(actor, key)
+        if received != size:
+            return JSONResponse({"received": received}, 409)
         dataset = pieces.finish(session, actor, key, name)
     except (InvalidInput, Unavailable) as error:
         return _refused(request, session, actor, error)

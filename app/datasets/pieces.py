@@ -69,6 +69,18 @@ def put(actor: User, key: str, offset: int, content: bytes) -> tuple[bool, int]:
         return True, size + len(content)
 
 
+def received(actor: User, key: str) -> int:
+    """How many bytes of an upload are here.
+
+    Raises:
+        NotFound: If no such upload was begun.
+    """
+    try:
+        return _path(actor, key).stat().st_size
+    except FileNotFoundError:
+        raise _unknown() from None
+
+
 def finish(session: Session, actor: User, key: str, name: str) -> Dataset:
     """Check what has arrived and publish it; a file that is refused is not kept."""
     path = _path(actor, key)

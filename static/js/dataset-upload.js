@@ -44,10 +44,7 @@ class DatasetUpload extends HTMLElement {
     let upload = null
     try {
       upload = await this.#begin(file)
-      await this.#pieces(file, upload)
-      this.#checking()
-      const kept = await this.#ask(`/datasets/uploads/${upload.key}/completion`, { method: "POST", body: new URLSearchParams({ name: file.name }) }, false)
-      location.assign(kept.headers.get("Location"))
+      location.assign(await this.#kept(file, upload))
     } catch (error) {
       await this.#failed(error, upload)
     }
@@ -56,6 +53,19 @@ class DatasetUpload extends HTMLElement {
   async #begin(file) {
     const body = new URLSearchParams({ name: file.name, size: file.size, modified: file.lastModified })
     return (await this.#ask("/datasets/uploads", { method: "POST", body })).json()
+  }
+
+  // The address of the dataset. Where another tab threw pieces away they are sent once more.
+  async #kept(file, upload) {
+    const body = new URLSearchParams({ name: file.name, size: file.size })
+    for (;;) {
+      await this.#pieces(file, upload)
+      this.#checking()
+      const reply = await this.#ask(`/datasets/uploads/${upload.key}/completion`, { method: "POST", body }, false)
+      if (reply.ok) return reply.headers.get("Location")
+      upload.received = (await reply.json()).received
+      if (upload.received >= file.size) throw new Error("more has arrived than the file holds")
+    }
   }
 
   async #pieces(file, { key, received }) {

@@ -36,8 +36,11 @@ def send(client: TestClient, key: str, offset: int, content: bytes) -> tuple[int
     return answer.status_code, answer.json()["received"]
 
 
-def finish(client: TestClient, key: str, name: str = NAME) -> tuple[int, str, str]:
-    answer = client.post(f"/datasets/uploads/{key}/completion", data={"name": name})
+def finish(
+    client: TestClient, key: str, name: str = NAME, size: int = len(ROWS)
+) -> tuple[int, str, str]:
+    sent = {"name": name, "size": size}
+    answer = client.post(f"/datasets/uploads/{key}/completion", data=sent)
     return answer.status_code, answer.headers.get("location", ""), answer.text
 
 
@@ -88,6 +91,17 @@ def test_a_broken_upload_goes_on_and_gives_the_dataset_of_the_whole_file(site: S
         assert session.scalar(select(func.count()).select_from(Dataset)) == 1
 
 
+def test_a_part_that_ends_with_a_row_is_not_taken_for_the_whole(site: Site) -> None:
+    sam = site.client("sam")
+    key, _ = begin(sam)
+    part = ROWS[: ROWS.index(b"\n", len(ROWS) // 2) + 1]
+    send(sam, key, 0, part)
+    status, location, text = finish(sam, key)
+    assert (status, location, json.loads(text)) == (409, "", {"received": len(part)})
+    send(sam, key, len(part), ROWS[len(part) :])
+    assert finish(sam, key)[0] == 201
+
+
 def test_an_upload_is_its_senders_alone(site: Site) -> None:
     sam, tess = site.client("sam"), site.client("tess")
     key, _ = begin(sam)
@@ -106,7 +120,7 @@ def test_what_is_wrong_comes_as_the_part_of_the_page_and_nothing_is_kept(site: S
     bad = ROWS + b"{broken\n"
     key, _ = begin(sam, len(bad))
     send(sam, key, 0, bad)
-    status, _, text = finish(sam, key)
+    status, _, text = finish(sam, key, size=len(bad))
     assert status == 422
     assert text.lstrip().startswith("<section")
     assert "Line 41" in text.split("data-problems")[1]
