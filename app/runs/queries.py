@@ -107,6 +107,14 @@ def find_model(session: Session, name_or_id: str) -> LanguageModel | None:
     return named or (session.get(LanguageModel, identity) if identity else None)
 
 
+def may_open(session: Session, actor: User, dataset_id: UUID) -> bool:
+    """Whether the actor may look at a dataset that a run of theirs, or of a student, learns from."""
+    return (
+        session.scalar(select(datasets_for(actor).where(Dataset.id == dataset_id).exists()))
+        or False
+    )
+
+
 def find_dataset(session: Session, actor: User, name_or_id: str) -> Dataset | None:
     """A dataset the actor may use, by id, else by name.
 

@@ -129,7 +129,7 @@ def run_page(session: Session, actor: User, run: Run) -> RunPage:
         tries=timeline(run, attempts, reached),
         parameters=_parameters(run, lab),
         parent=_seen(session, actor, run.parent_run_id),
-        may_open_dataset=queries.find_dataset(session, actor, str(run.dataset_id)) is not None,
+        may_open_dataset=queries.may_open(session, actor, run.dataset_id),
         log=log.text,
         seen=f"{frame.next_row}.{events[-1].seq if events else 0}.{log.end}",
         may_cancel=_may_cancel(actor, run),

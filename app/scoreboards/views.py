@@ -18,6 +18,7 @@ from app.groups.queries import group_runs
 from app.i18n import N_, gettext
 from app.models import Device, Run, RunGroup, RunState, User
 from app.runs.labs_of import lab_of
+from app.runs.queries import may_open
 from app.scoreboards.choice import Choice
 from app.scoreboards.columns import Heading, headings
 from app.scoreboards.evidence import device_of, evidence_of
@@ -81,6 +82,7 @@ class ScoreboardPage:
     choice: Choice
     address: str
     compare: str
+    may_open_dataset: bool
     may_cancel: bool
     alone: bool
 
@@ -123,6 +125,7 @@ def scoreboard_page(
         choice=choice,
         address=choice.address(group.id),
         compare=compare_address([run.id for run in found.runs][:MOST_RUNS]),
+        may_open_dataset=may_open(session, actor, found.runs[0].dataset_id),
         may_cancel=not found.progress.is_over
         and group.cancelled_at is None
         and can(actor, Action.CANCEL_RUN, group.owner_id),

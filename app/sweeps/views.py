@@ -20,6 +20,7 @@ from app.models import Run, RunGroup, User
 from app.runs.charts import Chart, Line, chart_of, embedded, series_of
 from app.runs.ending import cause_title
 from app.runs.measure import measured
+from app.runs.queries import may_open
 from app.runs.stages import progress_fraction
 from app.sweeps.found import Axis, Found, find
 from app.sweeps.pictures import HeatMap, Points, Result, map_over, points_along
@@ -96,6 +97,7 @@ class SweepPage:
     view: View
     compared: str
     all_compared: bool
+    may_open_dataset: bool
     may_cancel: bool
 
 
@@ -134,6 +136,7 @@ def sweep_page(
         view=View(group.id, found.metric.key, sort),
         compared=compare_address([line.run.id for line in compared]),
         all_compared=len(compared) == len(lines),
+        may_open_dataset=may_open(session, actor, found.runs[0].dataset_id),
         may_cancel=not progress.is_over and can(actor, Action.CANCEL_RUN, group.owner_id),
     )
 

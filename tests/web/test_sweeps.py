@@ -10,9 +10,10 @@ from sqlalchemy import func, select
 from starlette.testclient import TestClient
 
 from app.database import reading, transaction
-from app.models import Run, RunGroup, RunState
+from app.models import Dataset, Run, RunGroup, RunState
 from app.settings import get_settings
 from tests.support.factories import make_device
+from tests.support.factories_boards import make_scoreboard
 from tests.support.factories_groups import make_library, make_sweep
 from tests.support.site import Site, two_classes
 
@@ -225,6 +226,25 @@ def test_a_sweep_is_its_owners_and_their_instructors(site: Site, sweep: UUID) ->
         assert site.client(name).get(f"/groups/{sweep}").status_code == (
             303 if status == 200 else 404
         )
+
+
+def test_a_dataset_that_is_none_of_the_readers_business_is_named_without_a_link(
+    site: Site, sweep: UUID
+) -> None:
+    with transaction() as session:
+        of_sweep = select(Run.dataset_id).where(Run.group_id == sweep)
+        board = make_scoreboard(session, site.people["sam"], ["lora", "bitfit"]).id
+        of_board = select(Run.dataset_id).where(Run.group_id == board)
+        for dataset in session.scalars(
+            select(Dataset).where(Dataset.id.in_(of_sweep) | Dataset.id.in_(of_board))
+        ):
+            dataset.owner_id, dataset.title = site.people["sam"].id, "private rows"
+    for address in (f"/sweeps/{sweep}", f"/scoreboards/{board}"):
+        own, taught = (site.client(name).get(address).text for name in ("sam", "maria"))
+        assert "private rows" in own
+        assert 'href="/datasets/' in own
+        assert "private rows" in taught
+        assert 'href="/datasets/' not in taught
 
 
 def test_a_sweep_is_cancelled_as_a_whole(sam: TestClient, site: Site) -> None:
