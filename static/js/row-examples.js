@@ -1,6 +1,11 @@
-// Puts the rows of an example into the box, unless somebody's own rows stand there.
+// Puts the rows of an example into the box, unless somebody's own rows stand there; leads to what
+// was wrong with rows that were sent.
 class RowExamples extends HTMLElement {
-  connectedCallback() { this.addEventListener("click", this.#take) }
+  connectedCallback() {
+    this.querySelector("[data-focus]")?.focus()
+    this.addEventListener("click", this.#take)
+  }
+
   disconnectedCallback() { this.removeEventListener("click", this.#take) }
 
   #take = event => {

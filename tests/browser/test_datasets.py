@@ -42,6 +42,7 @@ def test_rows_come_in_are_read_and_shared(
     page = open_tab("sam")
     page.goto("/datasets")
     broken_once(page)
+    cut_once(page)
     page.get_by_label("Choose a file").set_input_files(many_rows(tmp_path))
     page.get_by_role("button", name="Check and keep").first.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("weather", timeout=CHECK_MS)
@@ -97,7 +98,7 @@ def test_what_is_refused_stays_in_the_form(open_tab: OpenTab, pictures: Path) ->
         page.get_by_label("Choose a file").evaluate("input => input.files[0].name") == "wrong.jsonl"
     )
     page.get_by_role("link", name="Preference pairs").click()
-    box = page.get_by_label("Rows", exact=True)
+    box = page.get_by_label("The rows", exact=True)
     expect(box).to_have_value(re.compile("chosen"))
     box.press("Control+End")
     box.type("{broken")
@@ -106,6 +107,7 @@ def test_what_is_refused_stays_in_the_form(open_tab: OpenTab, pictures: Path) ->
     page.get_by_label("Name", exact=True).fill("tries")
     page.locator("#paste").get_by_role("button").click()
     expect(page.locator("#rows-problems")).to_contain_text("Line 5")
+    expect(page.locator("#rows-problems")).to_be_focused()
     take_pictures(page, pictures, "datasets")
     box.press("Control+End")
     for _ in range(7):
@@ -128,6 +130,20 @@ def broken_once(page: Page) -> None:
 
     page.route("**/datasets/uploads/**", answer)
     page.locator("dataset-upload").evaluate(f"upload => upload.dataset.piece = {PIECE}")
+
+
+def cut_once(page: Page) -> None:
+    """When all was sent, nothing of it is there any more, once."""
+    cut: list[str] = []
+
+    def answer(route: Route) -> None:
+        if cut:
+            route.fallback()
+        else:
+            cut.append(route.request.url)
+            route.fulfill(status=409, json={"received": 0})
+
+    page.route("**/datasets/uploads/*/completion", answer)
 
 
 def take_pictures(page: Page, folder: Path, name: str) -> None:
