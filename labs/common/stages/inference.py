@@ -107,9 +107,9 @@ def _judge(
 def _show_quality(run: LabContext, arms: dict[str, Arm]) -> None:
     columns = [
         Column("model", "Model"),
+        Column("accuracy", "Exact answers", "fraction"),
         Column("loss", "Loss", "nats per target token"),
         Column("perplexity", "Perplexity"),
-        Column("accuracy", "Exact answers", "fraction"),
     ]
-    rows = [[name, arm.loss, perplexity(arm.loss), arm.accuracy] for name, arm in arms.items()]
+    rows = [[name, arm.accuracy, arm.loss, perplexity(arm.loss)] for name, arm in arms.items()]
     run.table("quality", "Test split: before and after", columns, rows)

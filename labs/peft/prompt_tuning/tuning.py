@@ -66,9 +66,13 @@ class PromptTuning(PromptLearning[PromptTuningParams]):
         rows = [
             [
                 i + 1,
-                " · ".join(repr(str(self.tokenizer.decode([t])).strip(" "))[1:-1] for t in found),
+                " · ".join(self._shown(token) for token in found),
                 float(near[0]),
             ]
             for i, (near, found) in enumerate(zip(cosines, ids.tolist(), strict=True))
         ]
         run.table("nearest_words", "Which words the learned vectors lie near to", columns, rows)
+
+    def _shown(self, token: int) -> str:
+        """A token without the space before it; white space alone by its own signs."""
+        return repr(str(self.tokenizer.decode([token])).strip(" "))[1:-1] or "␣"
