@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from fastapi.openapi.utils import get_openapi
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 from starlette.testclient import TestClient
 
 from app import clock
@@ -15,8 +16,18 @@ from app.audit.queries import PAGE
 from app.audit.record import record
 from app.audit.sentences import SENTENCES
 from app.database import reading, transaction
-from app.models import AuditEntry, Classroom, LoginSession, Run, RunState
-from tests.support.factories import make_device, make_run
+from app.models import (
+    AuditEntry,
+    Classroom,
+    DatasetShare,
+    GroupKind,
+    LoginSession,
+    Run,
+    RunGroup,
+    RunState,
+    User,
+)
+from tests.support.factories import make_dataset, make_device, make_model, make_run
 from tests.support.factories_class import make_session
 from tests.support.site import Site
 
@@ -126,28 +137,57 @@ PRIVILEGED: tuple[Way, ...] = (
     ("ada", "/admin/people/{user_id}/link", {}, "user.link"),
     ("ada", "/admin/people/{user_id}/disable", {}, "user.disable"),
     ("ada", "/admin/people/{user_id}/enable", {}, "user.enable"),
+    ("maria", "/sweeps/{sweep_id}/cancellation", {}, "cancel_run"),
+    ("maria", "/api/v1/sweeps/{sweep_id}/cancellation", {}, "cancel_run"),
+    ("maria", "/scoreboards/{group_id}/cancellation", {}, "cancel_run"),
+    ("maria", "/api/v1/scoreboards/{group_id}/cancellation", {}, "cancel_run"),
+    ("maria", "/datasets/{dataset_id}/shares", {"classroom": "{classroom_id}"}, "dataset_shared"),
+    ("maria", "/datasets/{shared_id}/shares/{classroom_id}/deletion", {}, "dataset_unshared"),
+    ("ada", "/library/{model_id}/retirement", {}, "model.retire"),
+    ("ada", "/library/{retired_id}/retirement/removal", {}, "model.return"),
 )  # fmt: skip
-# What people do with what is theirs; and adding a model folder, which tests/web/test_admin.py walks.
+# Adding, checking and fetching models: tests/web/test_library.py and test_library_hub.py walk them.
+OF_FILES = {
+    "/library", "/library/{model_id}/check", "/library/hub", "/library/hub/{model_id}/cancellation",
+    "/library/hub/{model_id}/retry",
+}  # fmt: skip
+# What people do with what is theirs.
 OF_ONES_OWN = {
     "/login", "/logout", "/account/session/end", "/account/language", "/account/theme",
     "/account/password", "/account/sessions/end", "/account/tokens",
     "/account/tokens/{token_id}/deletion", "/datasets", "/datasets/{dataset_id}/deletion",
     "/labs/{slug}/runs", "/labs/{slug}/estimate", "/api/v1/estimates", "/api/v1/runs",
     "/api/v1/datasets", "/runs/{run_id}/same-work", "/api/v1/runs/{run_id}/same-work",
-    "/runs/{run_id}/resubmission", "/api/v1/runs/{run_id}/resubmission", "/library",
+    "/runs/{run_id}/resubmission", "/api/v1/runs/{run_id}/resubmission",
+    "/datasets/uploads", "/datasets/uploads/{key}", "/datasets/uploads/{key}/completion",
+    "/datasets/uploads/{key}/deletion", "/labs/{slug}/sweeps", "/labs/{slug}/sweeps/preview",
+    "/api/v1/sweeps", "/scoreboards", "/api/v1/scoreboards",
 }  # fmt: skip
 
 
 @pytest.fixture
 def things(site: Site) -> dict[str, str]:
-    """What the routes name: Monday's class, its session of tomorrow, and runs of sam's."""
+    """What the routes name: Monday's class, its session of tomorrow, runs of sam's, alone and in
+    groups, datasets of maria's and models."""
     begins = clock.now() + timedelta(days=1)
     with transaction() as session:
         make_device(session)
         monday = session.get_one(Classroom, class_id())
         hours = {"starts_at": begins, "ends_at": begins + timedelta(hours=2)}
-        planned = make_session(session, monday, site.people["maria"], **hours)
+        maria, sam = site.people["maria"], site.people["sam"]
+        planned = make_session(session, monday, maria, **hours)
+        groups = {kind: _group(session, sam, kind) for kind in GroupKind}
+        datasets = [make_dataset(session, owner_id=maria.id) for _ in range(2)]
+        models = [make_model(session, retired_at=at) for at in (None, clock.now())]
+        share = {"dataset_id": datasets[1].id, "classroom_id": monday.id}
+        session.add(DatasetShare(**share, shared_by_id=maria.id, created_at=clock.now()))
     return {
+        "sweep_id": str(groups[GroupKind.SWEEP]),
+        "group_id": str(groups[GroupKind.SCOREBOARD]),
+        "dataset_id": str(datasets[0].id),
+        "shared_id": str(datasets[1].id),
+        "model_id": str(models[0].id),
+        "retired_id": str(models[1].id),
         "run_id": str(add_run(site, "sam")),
         "boosted_id": str(add_run(site, "sam", boosted_at=clock.now())),
         "held_id": str(add_run(site, "sam", RunState.HELD)),
@@ -159,13 +199,26 @@ def things(site: Site) -> dict[str, str]:
     }
 
 
+def _group(session: Session, owner: User, kind: GroupKind) -> UUID:
+    """Two runs of sam's that were started as one."""
+    group = RunGroup(
+        owner_id=owner.id, kind=kind, name=kind, lab="lora", spec={}, created_at=clock.now()
+    )
+    session.add(group)
+    session.flush()
+    for place in range(2):
+        make_run(session, owner, group_id=group.id, group_place=place)
+    return group.id
+
+
 @pytest.mark.parametrize("way", PRIVILEGED, ids=lambda way: way[1])
 def test_every_privileged_act_is_a_readable_line(
     site: Site, things: dict[str, str], way: Way
 ) -> None:
     who, address, form, action = way
     client, known = site.client(who), len(acts())
-    answer = client.post(address.format(**things), data=form)
+    data = {field: value.format(**things) for field, value in form.items()}
+    answer = client.post(address.format(**things), data=data)
     assert answer.status_code in (200, 201, 202, 303), answer.text
     added = entries()[known:]
     assert action in {each.action for each in added}
@@ -178,12 +231,15 @@ def test_every_privileged_act_is_a_readable_line(
 def test_every_route_that_changes_something_is_privileged_or_about_ones_own(site: Site) -> None:
     paths = get_openapi(title="all", version="1", routes=site.app.routes)["paths"]
     changing = {path for path, methods in paths.items() if set(methods) != {"get"}}
-    same = {"boosted_id": "run_id", "held_id": "run_id", "member_id": "user_id"}
+    same = {
+        **{"boosted_id": "run_id", "held_id": "run_id", "member_id": "user_id"},
+        **{"shared_id": "dataset_id", "retired_id": "model_id"},
+    }
     walked = {
         re.sub("|".join(same), lambda found: same[found[0]], address)
         for _, address, _, _ in PRIVILEGED
     }
-    assert changing == walked | OF_ONES_OWN
+    assert changing == walked | OF_ONES_OWN | OF_FILES
 
 
 def test_the_log_is_narrowed_to_an_act_or_a_person_and_paged(

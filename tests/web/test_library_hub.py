@@ -16,7 +16,7 @@ from app.errors import Conflict
 from app.i18n import sentence
 from app.library import fetch
 from app.library import hub as library_hub
-from app.models import LanguageModel
+from app.models import AuditEntry, LanguageModel
 from app.settings import get_settings
 from tests.support.fake_hub import COMMIT, FakeHub, running_hub
 from tests.support.model_folder import SHAPES, make_folder, weights
@@ -159,6 +159,9 @@ def test_cancelling_ends_the_download_and_removes_what_was_here(
     turns(fetcher, lambda: not (get_settings().models_dir / str(made.id)).exists())
     assert model() is None
     assert "mine" not in page(site)
+    with reading() as session:
+        acts = session.scalars(select(AuditEntry.action).order_by(AuditEntry.id)).all()
+    assert list(acts)[-2:] == ["model.fetch", "model.cancel"]
 
 
 def test_a_download_that_fails_says_so_and_can_be_tried_again(
