@@ -160,8 +160,8 @@ def test_cancelling_ends_the_download_and_removes_what_was_here(
     assert model() is None
     assert "mine" not in page(site)
     with reading() as session:
-        acts = session.scalars(select(AuditEntry.action).order_by(AuditEntry.id)).all()
-    assert list(acts)[-2:] == ["model.fetch", "model.cancel"]
+        acts = select(AuditEntry.action).where(AuditEntry.action.startswith("model."))
+        assert set(session.scalars(acts)) == {"model.fetch", "model.cancel"}
 
 
 def test_a_download_that_fails_says_so_and_can_be_tried_again(
