@@ -9,7 +9,7 @@ GUIDE = """# {title}: one base, many tasks
 
 What was learned stands beside the base “{base}” and cannot be added to its weights. Load the base
 once and one small folder for each task; each request names its task. Tasks share the memory of the
-base and never see each other's weights. All rows of a batch do the same task.
+base and never see each other's weights. Loaded like this, all rows of a batch do the same task.
 
 {how}## Measured
 

@@ -59,7 +59,7 @@ class FullTuning(Tuning[FullParams, PreTrainedModel]):
         columns = [
             Column("module", "Module"),
             Column("count", "Tensors"),
-            Column("trained", "Trained", "parameters"),
+            Column("trained", "Trained"),
             Column("share", "Share of the model", "fraction"),
         ]
         rows = [[kind, len(s), sum(s), sum(s) / total] for kind, s in kinds.items()]
