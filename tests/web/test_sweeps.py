@@ -244,6 +244,7 @@ def test_a_dataset_that_is_none_of_the_readers_business_is_named_without_a_link(
         assert "private rows" in own
         assert 'href="/datasets/' in own
         assert "private rows" in taught
+        assert re.search(r"</svg> sam</span>", taught)
         assert 'href="/datasets/' not in taught
 
 
