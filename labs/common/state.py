@@ -56,7 +56,8 @@ class TrainingState:
 
     def note_evaluation(self, loss: float) -> None:
         """Keep a copy of the weights when they are the best so far."""
-        if loss < self.best_loss or not self._best:
+        # Nothing is below not-a-number: whatever comes after it is better.
+        if loss < self.best_loss or not self._best or math.isnan(self.best_loss):
             self.best_loss, self.best_step = loss, self.step
             self.evaluations_without_gain = 0
             self._best = {name: p.detach().cpu().clone() for name, p in self.trainable.items()}

@@ -8,7 +8,9 @@ import torch
 from peft import PromptTuningConfig, TaskType, get_peft_model
 from torch import Tensor
 
+from labs.fields import parse
 from labs.peft.prompt_tuning import method
+from labs.peft.prompt_tuning.spec import PromptTuningParams
 from tests.labs.tiny import make_network, make_tokenizer
 
 T, D = 5, 64
@@ -146,3 +148,11 @@ def test_rows_of_one_batch_may_have_different_tasks() -> None:
         alone = said(vectors, IDS[row : row + 1], MASK[row : row + 1], LABELS[row : row + 1])
         seen = slice(0, T + int(MASK[row].sum()))
         torch.testing.assert_close(together[row, seen], alone.logits[0, seen], atol=1e-5, rtol=0)
+
+
+def test_a_start_from_nothing_is_refused_at_its_field() -> None:
+    _, wrong = parse(PromptTuningParams, {"initial_text": " \n "})
+    assert list(wrong) == ["initial_text"]
+    assert PromptTuningParams.model_validate({"initial_text": " Sort it. "}).initial_text == (
+        "Sort it."
+    )

@@ -200,3 +200,11 @@ def test_checkpointed_gradients_give_the_same_losses(tmp_path: Path) -> None:
     )
     assert losses(tmp_path / "a") == pytest.approx(losses(tmp_path / "b"), rel=1e-5)
     assert kept is not model
+
+
+def test_a_loss_that_is_no_number_is_never_the_best_for_long() -> None:
+    state = TrainingState(make_network(), params(), "cpu")
+    for step, loss in enumerate((math.nan, 3.0, math.nan, 4.0, 2.0)):
+        state.step = step
+        state.note_evaluation(loss)
+    assert (state.best_step, state.best_loss) == (4, 2.0)

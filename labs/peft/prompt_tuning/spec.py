@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from labs.common.metrics import INFERENCE_METRICS, SWITCH_METRIC, TRAINING_METRICS
 from labs.common.params import TrainingParams, shown
@@ -37,6 +37,12 @@ class PromptTuningParams(SoftPromptParams):
             json_schema_extra=shown(),
         ),
     ] = "Read the message and answer in the form that is asked for."
+
+    @field_validator("initial_text", mode="before")
+    @classmethod
+    def _trimmed(cls, value: object) -> object:
+        """White space alone may be no token at all."""
+        return value.strip() if isinstance(value, str) else value
 
     def trainable_parameters(self, facts: ModelFacts) -> int:
         """One embedding for each virtual token."""
