@@ -9,7 +9,7 @@ GUIDE = """# {title}: one base, many tasks
 
 What was learned stands beside the base “{base}” and cannot be added to its weights. Load the base
 once and one small folder for each task; each request names its task. Tasks share the memory of the
-base and never see each other's weights. Loaded like this, all rows of a batch do the same task.
+base and never see each other's weights.
 
 {how}## Measured
 
@@ -27,6 +27,15 @@ base = AutoModelForCausalLM.from_pretrained({base})
 model = PeftModel.from_pretrained(base, "first-task", adapter_name="first")
 model.load_adapter("second-task", adapter_name="second")
 model.set_adapter("first")  # before the requests of that task
+"""
+CODE = """```python
+{serving}```
+
+Loaded like this, all rows of a batch do the same task.
+
+"""
+OWN_LOADER = """The artifact's own README.md holds the lines that put it into the base.
+
 """
 LEFT_PADDING = """peft 0.21 forgets the positions of a soft prompt in `generate` when rows of a batch are filled up on
 the left: give it rows of equal length, or one at a time.
@@ -51,8 +60,8 @@ def guide(
         serving: Python that keeps two tasks beside one base, or nothing.
         inside: Whether trained vectors stand among the embeddings of the text.
     """
-    how = f"```python\n{serving}```\n\n" if serving else ""
-    rows = (f"| {what} | {value:.6g} | {unit} |" for what, (value, unit) in measured.items())
+    how = CODE.format(serving=serving) if serving else OWN_LOADER
+    rows = (f"| {what} | {_told(*each)} | {each[1]} |" for what, each in measured.items())
     return GUIDE.format(
         title=lab.title,
         base=run.base_model_name,
@@ -60,3 +69,7 @@ def guide(
         device=run.device,
         rows="\n".join(rows),
     )
+
+
+def _told(value: float, unit: str) -> str:
+    return f"{value:,.0f}" if unit == "bytes" else f"{value:.4g}"

@@ -44,6 +44,9 @@ def test_a_switch_that_does_nothing_is_noticed(
     with pytest.raises(AssertionError, match="another task"):
         stages.switch(made, run, tasks=Stuck)
     assert stages.switch(made, run)["switch/seconds"] > 0
+    text = (tmp_path / "artifacts" / "guide" / "README.md").read_text(encoding="utf-8")
+    size = sum(path.stat().st_size for path in (tmp_path / "artifacts" / "adapter").iterdir())
+    assert f"| One more task | {size:,} | bytes |" in text
 
 
 def test_the_other_task_differs_in_every_weight_and_in_nothing_else(tmp_path: Path) -> None:
