@@ -11,7 +11,7 @@ from labs.models import ModelFacts
 class VirtualTokenParams(TrainingParams):
     """Trained vectors before every row."""
 
-    steps: Annotated[int, TrainingParams.own("steps")] = 150
+    steps: Annotated[int, TrainingParams.own("steps")] = 120
     virtual_tokens: Annotated[
         int,
         Field(

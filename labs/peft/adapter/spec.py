@@ -27,7 +27,7 @@ PARTS: dict[Placement, tuple[tuple[str, ...], ...]] = {
 class AdapterParams(TrainingParams):
     """Small bottlenecks behind frozen parts of each layer."""
 
-    steps: Annotated[int, TrainingParams.own("steps")] = 120
+    steps: Annotated[int, TrainingParams.own("steps")] = 80
     reduction_factor: Annotated[
         int,
         Field(
