@@ -61,7 +61,10 @@ def run_form(
     params = _own_first(param_fields(lab.params, values), lab)
     inputs = [values.put(each) for each in _inputs(lab, entered.texts, models, datasets)]
     inputs[0] = with_standing(session, inputs[0])
-    about = [values.put(each) for each in _about()]
+    about = [
+        values.put(each)
+        for each in about_fields(gettext(N_("The same seed and parameters give the same result.")))
+    ]
     return RunForm(
         lab=lab,
         presets=list(lab.presets),
@@ -132,7 +135,8 @@ def _inputs(
     ]
 
 
-def _about() -> list[Field]:
+def about_fields(seed_help: str) -> list[Field]:
+    """Name and seed of what is started."""
     return [
         Field(
             "name",
@@ -144,7 +148,7 @@ def _about() -> list[Field]:
             gettext(N_("Seed")),
             "number",
             step="1",
-            help=gettext(N_("The same seed and parameters give the same result.")),
+            help=seed_help,
         ),
     ]
 

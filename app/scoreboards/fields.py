@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from app.catalogue.form import about_fields
 from app.datasets.views import title_of
 from app.forms import Field, Values, as_text, param_fields
 from app.i18n import N_, gettext
@@ -45,22 +46,10 @@ def budget_fields(labs: Sequence[Lab]) -> list[Field]:
     return [fields[name] for name in BUDGET]
 
 
-def about_fields() -> list[Field]:
+def named_fields() -> list[Field]:
     """Name and seed."""
-    return [
-        Field(
-            "name",
-            gettext(N_("Name")),
-            help=gettext(N_("So that you find it again. Left empty, it is named for you.")),
-        ),
-        Field(
-            "seed",
-            gettext(N_("Seed")),
-            "number",
-            step="1",
-            help=gettext(N_("One for all methods: it decides the order of the rows.")),
-        ),
-    ]
+    told = N_("One for all methods: it decides the order of the rows.")
+    return about_fields(gettext(told))
 
 
 def alone_field(alone: bool) -> Field:

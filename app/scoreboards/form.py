@@ -15,10 +15,10 @@ from app.runs import queries
 from app.runs.quota import Use, own_use
 from app.scoreboards.entered import Entered, wanted_of
 from app.scoreboards.fields import (
-    about_fields,
     alone_field,
     budget_fields,
     input_fields,
+    named_fields,
     rate_field,
 )
 from app.scoreboards.naming import method_name
@@ -86,7 +86,7 @@ def scoreboard_form(
     lines = [_line(each, entered, values) for each in found]
     inputs = [values.put(each) for each in input_fields(models, datasets)]
     budget = [values.put(each) for each in budget_fields(labs)]
-    about = [values.put(each) for each in about_fields()]
+    about = [values.put(each) for each in named_fields()]
     chosen = [line for line in lines if line.is_chosen and line.seconds]
     rates = [line.rate for line in lines]
     shown = {each.name for each in (*inputs, *budget, *about, *rates)} | {METHODS}
