@@ -40,6 +40,23 @@ class Params(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
+ResourceKind = Literal["model", "dataset"]
+
+
+def resource_kinds(params: type[Params]) -> dict[str, ResourceKind]:
+    """The parameters that name a further model or dataset, such as a teacher, and which of both.
+
+    Such a field is a text with `resource` in its `json_schema_extra`: the name or id of a model in
+    the library, of a run that left a whole model, or of a dataset; empty for none.
+    """
+    extras = {name: field.json_schema_extra for name, field in params.model_fields.items()}
+    return {
+        name: extra["resource"]  # type: ignore[misc]  # pydantic types these as any JSON
+        for name, extra in extras.items()
+        if isinstance(extra, dict) and "resource" in extra
+    }
+
+
 class Cause(StrEnum):
     """Why a run ended other than by succeeding. Every end has exactly one."""
 
@@ -146,19 +163,29 @@ def _accepts_any_format(form: str, params: Params) -> LabError | None:
     return None
 
 
+def _goes_with_anything(
+    folder: Path, params: Params, resources: Mapping[str, Path]
+) -> LabError | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Accepts:
     """What a lab takes: dataset formats, parent artifacts, and which base models.
 
     `refuse` says why a model cannot serve these parameters, or None. It reads a model's
     `config.json` only, so it answers before a run is queued. `refuse_format` says the same of
-    the format of a dataset, where the parameters narrow `formats`.
+    the format of a dataset, where the parameters narrow `formats`. `refuse_together` says why the
+    folder of the base model does not go with the resources that parameters name (`resource_kinds`).
     """
 
     formats: frozenset[str]
     parents: frozenset[str] = frozenset()
     refuse: Callable[[ModelFacts, Any], LabError | None] = _accepts_any_model
     refuse_format: Callable[[str, Any], LabError | None] = _accepts_any_format
+    refuse_together: Callable[[Path, Any, Mapping[str, Path]], LabError | None] = (
+        _goes_with_anything
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +232,31 @@ class Column:
     unit: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """An axis of a plot."""
+
+    title: str
+    unit: str = ""
+    log: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One line, row of bars, or cloud of points of a plot; None leaves a gap.
+
+    `labels` name the points, where each of them is something of its own.
+    """
+
+    name: str
+    xs: Sequence[float]
+    ys: Sequence[float | None]
+    labels: Sequence[str] = ()
+
+
+PlotStyle = Literal["line", "bars", "points"]
+
+
 class LabContext(Protocol):
     """A stage's only way to the world."""
 
@@ -243,6 +295,23 @@ class LabContext(Protocol):
         unit: str = "",
     ) -> None:
         """Show a matrix as colours; `values[row][column]`, rows along `y`."""
+
+    def plot(
+        self,
+        name: str,
+        title: str,
+        x: Axis,
+        y: Axis,
+        series: Sequence[Series],
+        style: PlotStyle = "line",
+    ) -> None:
+        """Show lines, bars (a histogram) or points on the run page."""
+
+    def resource(self, parameter: str) -> Path | None:
+        """The folder or file that a parameter names (`resource_kinds`); None where it is empty."""
+
+    def endpoint(self, state: str, **told: Any) -> None:
+        """Say how the endpoint of a serving run stands: "starting", "testing", "open", "closed"."""
 
     def artifact(self, name: str, kind: str, step: int = 0) -> AbstractContextManager[Path]:
         """A folder to fill; it becomes visible whole, with its manifest, or not at all."""

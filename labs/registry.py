@@ -39,8 +39,10 @@ def folder(lab: Lab) -> Path:
 @cache
 def code_version(slug: str) -> str:
     """Short hash of the code a lab's result depends on: its folder, the commons, the contract."""
+    own = folder(get(slug))
     files = [
-        *folder(get(slug)).rglob("*.py"),
+        *own.rglob("*.py"),
+        *(own.parent / "common").rglob("*.py"),
         *(ROOT / "common").rglob("*.py"),
         ROOT / "contract.py",
     ]

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from labs.contract import Column, Json, Stopped
+from labs.contract import Axis, Column, Json, PlotStyle, Series, Stopped
 from labs.disk import DiskFull
 from labs.events import EventLog
 from labs.published import is_whole, publishing, read_manifest, sweep
@@ -71,6 +71,25 @@ class DirectoryContext:
         unit: str = "",
     ) -> None:
         self._events.write("heatmap", name=name, title=title, x=x, y=y, values=values, unit=unit)
+
+    def plot(
+        self,
+        name: str,
+        title: str,
+        x: Axis,
+        y: Axis,
+        series: Sequence[Series],
+        style: PlotStyle = "line",
+    ) -> None:
+        told = {"x": asdict(x), "y": asdict(y), "series": [asdict(each) for each in series]}
+        self._events.write("plot", name=name, title=title, style=style, **told)
+
+    def resource(self, parameter: str) -> Path | None:
+        named = self._spec.resources.get(parameter)
+        return Path(named.path) if named else None
+
+    def endpoint(self, state: str, **told: Any) -> None:
+        self._events.write("endpoint", state=state, **told)
 
     @contextmanager
     def artifact(self, name: str, kind: str, step: int = 0) -> Iterator[Path]:

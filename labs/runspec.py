@@ -1,7 +1,8 @@
 """What a trainer is told: `params.json` of a run directory. Imports no torch."""
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +35,10 @@ class RunSpec:
     dataset: Resource
     memory_limit_bytes: int | None = None
     parent: Resource | None = None
+    # What parameters name beside the base model and the dataset: {"teacher": …}.
+    resources: Mapping[str, Resource] = field(default_factory=dict)
+    # Where a serving run listens.
+    serve_host: str = "127.0.0.1"
 
 
 def write_params(run_dir: Path, spec: RunSpec) -> Path:
@@ -69,5 +74,8 @@ def _parse(stored: Json) -> RunSpec:
             "base_model": Resource(**stored["base_model"]),
             "dataset": Resource(**stored["dataset"]),
             "parent": Resource(**parent) if parent else None,
+            "resources": {
+                name: Resource(**each) for name, each in stored.get("resources", {}).items()
+            },
         }
     )

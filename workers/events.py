@@ -107,6 +107,12 @@ def _shown(event: Json) -> Json:
     return {**body(event), "name": _name(event["name"])}
 
 
+def _endpoint(event: Json) -> Json:
+    if event["state"] not in ("starting", "testing", "open", "closed"):
+        raise ValueError("unknown state of an endpoint")
+    return body(event)
+
+
 def _plain(event: Json) -> Json:
     return body(event)
 
@@ -125,6 +131,8 @@ SHAPES: Mapping[str, Callable[[Json], Json]] = {
     "table": _shown,
     "samples": _shown,
     "heatmap": _shown,
+    "plot": _shown,
+    "endpoint": _endpoint,
     "artifact": _artifact,
     "end": _end,
 }

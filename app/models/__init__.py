@@ -13,6 +13,7 @@ from app.models.accounts import (
 from app.models.audit import AuditEntry
 from app.models.base import Base, new_id
 from app.models.devices import Device, DeviceState
+from app.models.endpoints import EndpointKey
 from app.models.groups import GroupKind, RunGroup
 from app.models.inputs import Dataset, DatasetShare, LanguageModel
 from app.models.runs import (
@@ -23,6 +24,7 @@ from app.models.runs import (
     MetricLatest,
     Run,
     RunEvent,
+    RunResource,
     RunState,
 )
 
@@ -39,6 +41,7 @@ __all__ = [
     "DatasetShare",
     "Device",
     "DeviceState",
+    "EndpointKey",
     "Enrollment",
     "EntryLink",
     "GroupKind",
@@ -50,6 +53,7 @@ __all__ = [
     "Run",
     "RunEvent",
     "RunGroup",
+    "RunResource",
     "RunState",
     "User",
     "new_id",

@@ -59,7 +59,7 @@ class Run(Base):
     seed: Mapped[int] = mapped_column(BigInteger)
     base_model_id: Mapped[UUID] = mapped_column(ForeignKey("language_models.id"))
     dataset_id: Mapped[UUID] = mapped_column(ForeignKey("datasets.id"))
-    parent_run_id: Mapped[UUID | None] = mapped_column(ForeignKey("runs.id"))
+    parent_run_id: Mapped[UUID | None] = mapped_column(ForeignKey("runs.id"), index=True)
     estimate: Mapped[dict[str, Any]]
     # What the scheduler reads of the estimate, as columns: it reads ten thousand rows at once.
     memory_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
@@ -93,6 +93,9 @@ class Run(Base):
     cancel_requested_by_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id"))
     preempt_requested_at: Mapped[datetime | None]
     boosted_at: Mapped[datetime | None]
+    # What it left is gone and nobody sees it any more; its attempts still count as use.
+    deleted_at: Mapped[datetime | None]
+    deleted_by_id: Mapped[UUID | None]
 
     stage: Mapped[str | None] = mapped_column(String(32))
     progress_done: Mapped[float] = mapped_column(Float(53), default=0.0)
@@ -108,6 +111,19 @@ class Run(Base):
     classroom: Mapped[Classroom | None] = relationship(lazy="raise")
     base_model: Mapped[LanguageModel] = relationship(lazy="raise")
     dataset: Mapped[Dataset] = relationship(lazy="raise")
+
+
+class RunResource(Base):
+    """What a parameter of a run names beside its base model and dataset: exactly one of three."""
+
+    __tablename__ = "run_resources"
+
+    run_id: Mapped[UUID] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    # The parameter, such as "teacher".
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    model_id: Mapped[UUID | None] = mapped_column(ForeignKey("language_models.id"))
+    dataset_id: Mapped[UUID | None] = mapped_column(ForeignKey("datasets.id"), index=True)
+    used_run_id: Mapped[UUID | None] = mapped_column(ForeignKey("runs.id"), index=True)
 
 
 class Attempt(Base):
