@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from labs.common.loading import CausalModel
-from labs.common.params import TrainingParams
+from labs.common.params import Reading
 
 # As for a config that names none: families without a table of positions read further.
 UNSTATED = 2048
@@ -11,14 +11,14 @@ UNSTATED = 2048
 Prompts = list[Sequence[int]]
 
 
-def positions_of(model: CausalModel, params: TrainingParams) -> int:
+def positions_of(model: CausalModel, params: Reading) -> int:
     """Tokens of text that a model reads: its context, less what a lab puts before each row."""
     stated = getattr(model.config, "max_position_embeddings", None) or UNSTATED
     return int(stated) - params.tokens_before - params.cached_before
 
 
 def with_room(
-    model: CausalModel, params: TrainingParams, prompts: Sequence[Sequence[int]], new_tokens: int
+    model: CausalModel, params: Reading, prompts: Sequence[Sequence[int]], new_tokens: int
 ) -> tuple[Prompts, int]:
     """Prompts whose answers fit into the context behind them, and how long these may be.
 

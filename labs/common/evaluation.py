@@ -16,7 +16,7 @@ from labs.common.formatting import Encoded
 from labs.common.generation import answers, same_answer
 from labs.common.loading import CausalModel, pad_id
 from labs.common.loss import answer_loss, autocast, count_targets
-from labs.common.params import MOST_EVALUATED, SPARE_TOKENS, TrainingParams
+from labs.common.params import MOST_EVALUATED, SPARE_TOKENS, Reading
 
 # Answers questions with a model and its tokenizer, on a device.
 Asker = Callable[[CausalModel, PreTrainedTokenizerBase, Sequence[Question], str], list[str]]
@@ -48,7 +48,7 @@ def held_out_loss(
     tokenizer: PreTrainedTokenizerBase,
     rows: Sequence[Encoded],
     device: str,
-    params: TrainingParams,
+    params: Reading,
 ) -> float:
     """`mean_loss`, as a run with these parameters computes it."""
     precision, at_once = params.precision, params.evaluated_at_once
@@ -65,7 +65,7 @@ def ask(
     tokenizer: PreTrainedTokenizerBase,
     questions: Sequence[Question],
     device: str,
-    params: TrainingParams,
+    params: Reading,
 ) -> list[str]:
     """The model's answers, each cut a little beyond the longest expected one, or the longest row."""
     expected = max(question.answer_tokens for question in questions)
@@ -90,7 +90,7 @@ def evaluate(
     tokenizer: PreTrainedTokenizerBase,
     data: Prepared,
     device: str,
-    params: TrainingParams,
+    params: Reading,
     answered: Asker | None = None,
 ) -> dict[str, float]:
     """What is logged at each evaluation, from the validation split."""

@@ -1,6 +1,6 @@
 """Parameters that all training labs share. Imports no torch."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field
 
@@ -25,6 +25,30 @@ def split_names(value: object) -> object:
     if isinstance(value, str):
         return tuple(name for name in value.replace(",", " ").split() if name)
     return value
+
+
+class Reading(Protocol):
+    """What evaluation and generation need to know of a lab's parameters."""
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of the longest row."""
+
+    @property
+    def precision(self) -> Precision:
+        """Number format of the forward pass."""
+
+    @property
+    def evaluated_at_once(self) -> int:
+        """Rows at a time."""
+
+    @property
+    def tokens_before(self) -> int:
+        """Virtual tokens that go through the model before each row."""
+
+    @property
+    def cached_before(self) -> int:
+        """Virtual keys and values before each row."""
 
 
 class TrainingParams(Params):

@@ -15,7 +15,7 @@ from labs.common.cards import write_card
 from labs.common.data import prepare
 from labs.common.loading import DTYPES, CausalModel, load_model, load_tokenizer
 from labs.common.memory import release
-from labs.common.params import TrainingParams
+from labs.common.params import Reading
 from labs.common.tuning import Tuning
 from labs.contract import N_, Column, Json, LabContext
 from labs.models import read_facts
@@ -48,7 +48,7 @@ class _Work:
         return logits(model, self.prompts, self.run.device)
 
 
-def compared_in(run: LabContext, params: TrainingParams) -> torch.dtype:
+def compared_in(run: LabContext, params: Reading) -> torch.dtype:
     """Float32 as far as the base is small enough for it, else the run's own precision."""
     small = read_facts(run.base_model).parameters <= LARGEST_FLOAT32
     return torch.float32 if small else DTYPES[params.precision]
