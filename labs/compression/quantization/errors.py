@@ -1,0 +1,38 @@
+"""How far a rounded matrix is from the one it was made from: in its weights, and in its output.
+
+With H = 2XXᵀ / n of all tokens, the error of the output needs no tokens any more:
+‖(W − Ŵ)X‖² is, up to that factor, tr((W − Ŵ) H (W − Ŵ)ᵀ), a sum over the rows of W.
+"""
+
+import torch
+from torch import Tensor
+
+
+def row_errors(weight: Tensor, made: Tensor, hessian: Tensor) -> Tensor:
+    """(w − ŵ) H (w − ŵ)ᵀ of each row: [out], float32.
+
+    Args:
+        weight: W, [out, in].
+        made: Ŵ, [out, in].
+        hessian: H, [in, in].
+    """
+    difference = weight.float() - made
+    return ((difference @ hessian) * difference).sum(1)
+
+
+def output_error(weight: Tensor, made: Tensor, hessian: Tensor) -> float:
+    """‖(W − Ŵ)X‖² / ‖WX‖²: the share of the output's energy that is lost."""
+    nothing = torch.zeros((), device=weight.device)
+    return _share(
+        row_errors(weight, made, hessian).sum(), row_errors(weight, nothing, hessian).sum()
+    )
+
+
+def weight_error(weight: Tensor, made: Tensor) -> float:
+    """‖W − Ŵ‖² / ‖W‖²."""
+    numbers = weight.float()
+    return _share((numbers - made).square().sum(), numbers.square().sum())
+
+
+def _share(part: Tensor, whole: Tensor) -> float:
+    return max(0.0, float(part)) / float(whole) if whole > 0 else 0.0
