@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from math import ceil
 
 from labs.common.params import TrainingParams
+from labs.compression.common.costs import compression_parts, compression_work
+from labs.compression.common.params import CompressionParams
 from labs.contract import Json, Lab, Params
 from labs.footprint import (
     LIBRARY_BYTES,
@@ -87,21 +89,35 @@ def estimate(
     """What a run would take.
 
     A lab shapes its estimate through its parameters: `trainable_parameters`,
-    `bits_per_weight` and `kept_beside`. Parameters of a lab that does not train count as
-    inference only. Without `lengths` every row is taken to be as long as it may be.
+    `bits_per_weight` and `kept_beside`; one on compression as `labs.compression.common.costs`
+    says. Parameters of any other lab count as inference only; with a method
+    `memory_beside(facts, device)` each may name further parts. Without `lengths` every row is taken to be as long as it may be.
     """
     notes = [Note("Estimated from config.json, not measured.")]
+    if isinstance(params, CompressionParams):
+        parts = compression_parts(facts, params, LIBRARY_BYTES[device], device)
+        work = compression_work(facts, params)
+        low, high = _range(
+            _start_seconds(device) + _seconds(facts, work.flops, work.passes, device)
+        )
+        return Estimate(parts, low, high, tuple(notes))
     if not isinstance(params, TrainingParams):
         parts = {"weights": weight_bytes(facts, 16), "library": LIBRARY_BYTES[device]}
         low, high = _range(_start_seconds(device) + _latency_seconds(facts, device))
-        return Estimate(parts, low, high, tuple(notes))
+        return Estimate(parts | _beside(facts, params, device), low, high, tuple(notes))
     if params.epochs is not None:
         notes.append(
             Note("The time is for {steps} steps; epochs will decide.", {"steps": params.steps})
         )
     low, high = _range(_training_seconds(facts, params, device, lengths))
     parts = training_parts(lab, facts, params, device, lengths)
-    return Estimate(parts, low, high, tuple(notes))
+    return Estimate(parts | _beside(facts, params, device), low, high, tuple(notes))
+
+
+def _beside(facts: ModelFacts, params: Params, device: Device) -> dict[str, int]:
+    """Parts that a lab holds and no formula here knows of, such as a teacher."""
+    named = getattr(params, "memory_beside", None)
+    return dict(named(facts, device)) if named else {}
 
 
 def alternatives(

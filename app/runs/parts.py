@@ -17,6 +17,8 @@ PART_TITLES: Mapping[str, str] = {
     "library": N_("Python and libraries"),
     "evaluation": N_("Evaluation, beyond training"),
     "merging": N_("Merging at the end"),
+    "calibration": N_("Calibration text inside the model"),
+    "observed": N_("What is gathered of the inputs"),
 }
 
 

@@ -81,7 +81,13 @@ def disk_bytes(lab: Lab, facts: ModelFacts, params: Params) -> int:
 
 
 def kept_bytes(lab: Lab, facts: ModelFacts, params: Params) -> int:
-    """What a run would leave for good. An estimate."""
+    """What a run would leave for good. An estimate.
+
+    A lab that does not train says it with a method `left_bytes(facts)` of its parameters.
+    """
+    left = getattr(params, "left_bytes", None)
+    if left:
+        return int(left(facts)) + WORDS_BYTES
     artifacts = _trained(facts, params) * WEIGHT_BYTES
     if "merged" in lab.produces:
         artifacts += facts.bytes

@@ -5,7 +5,9 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from labs.common.params import MOST_EVALUATED, Precision, TrainingParams, shown
+from labs.compression.common.costs import Work, calibration_work
 from labs.contract import Params
+from labs.models import ModelFacts
 
 
 class CompressionParams(Params):
@@ -95,3 +97,21 @@ class CompressionParams(Params):
     def cached_before(self) -> int:
         """Virtual keys and values before each row: none."""
         return 0
+
+    @property
+    def models_judged(self) -> int:
+        """How many models go through the whole exam: the untouched one and what became of it."""
+        return 2
+
+    def memory_beside(self, facts: ModelFacts, device: str) -> dict[str, int]:
+        """Bytes by part that a lab's own method holds beside weights and calibration text."""
+        return {}
+
+    def work(self, facts: ModelFacts) -> Work:
+        """What compressing takes, without any judging."""
+        return calibration_work(facts, self)
+
+    def left_bytes(self, facts: ModelFacts) -> int:
+        """What all artifacts of a run take on the disk; a model as large as it was, unless a lab
+        says otherwise."""
+        return facts.bytes
