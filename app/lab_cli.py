@@ -11,7 +11,14 @@ from app.clock import now
 from app.machine import find_gpus
 from app.settings import get_settings
 from labs import registry
-from labs.choices import WrongUse, choose_dataset, choose_model, choose_params, choose_stages
+from labs.choices import (
+    WrongUse,
+    choose_dataset,
+    choose_model,
+    choose_params,
+    choose_resources,
+    choose_stages,
+)
 from labs.console import Follower, say
 from labs.contract import Json, Lab, LabError
 from labs.events import read_events
@@ -182,6 +189,7 @@ def _new_run(args: argparse.Namespace) -> tuple[Path, RunSpec]:
         threads=max(1, args.threads),
         base_model=model,
         dataset=dataset,
+        resources=choose_resources(lab, params, model),
     )
     return run_dir, spec
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labs import bundled, datasets
-from labs.contract import Json, Lab, LabError, Params
+from labs.contract import Json, Lab, LabError, Params, ResourceKind, resource_kinds
 from labs.fields import from_text, parse
 from labs.models import read_facts
 from labs.runspec import Resource
@@ -92,6 +92,38 @@ def _check_dataset(lab: Lab, params: Params, path: Path) -> None:
     refused = lab.accepts.refuse_format(verdict.format, params)
     if refused is not None:
         raise refused
+
+
+def choose_resources(lab: Lab, params: Params, model: Resource) -> dict[str, Resource]:
+    """What parameters name beside model and dataset: bundled ones, folders or files.
+
+    Raises:
+        LabError: For one that is not there, or does not go with the base model.
+    """
+    chosen = {
+        parameter: _resource(parameter, kind, name)
+        for parameter, kind in resource_kinds(lab.params).items()
+        if (name := str(getattr(params, parameter)).strip())
+    }
+    folders = {parameter: Path(each.path) for parameter, each in chosen.items()}
+    refused = lab.accepts.refuse_together(Path(model.path), params, folders)
+    if refused is not None:
+        raise refused
+    return chosen
+
+
+def _resource(parameter: str, kind: ResourceKind, name: str) -> Resource:
+    known = bundled.models() if kind == "model" else bundled.datasets()
+    path = known.get(name, Path(name).expanduser()).absolute()
+    if not path.exists():
+        raise WrongUse(
+            "{parameter}: there is no {kind} “{name}”. Bundled are: {known}. Or name a folder.",
+            parameter=parameter,
+            kind=kind,
+            name=name,
+            known=", ".join(known) or "none",
+        )
+    return Resource(path.stem if path.is_file() else path.name, str(path))
 
 
 def choose_stages(lab: Lab, names: str | None) -> tuple[str, ...]:

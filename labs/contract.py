@@ -24,6 +24,10 @@ Direction = Literal["lower", "higher", "none"]
 Chapter = Literal["training", "compression"]
 
 
+# Artifacts that are whole models, so that a further run can start from them.
+WHOLE_MODELS = frozenset({"merged", "model"})
+
+
 def N_(text: str) -> str:
     """Mark a text that a stage puts in a cell: pages translate it where they show it."""
     return text

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from labs import registry
+from labs.choices import choose_resources
 from labs.console import Console
 from labs.contract import Json, Params
 from labs.events import EventLog
@@ -32,6 +33,7 @@ class Session:
     ) -> None:
         found = registry.get(lab)
         self.params = params
+        base = Resource(model.name, str(model.absolute()))
         spec = RunSpec(
             run_id=folder.name,
             attempt=1,
@@ -41,8 +43,9 @@ class Session:
             seed=seed,
             device=device,
             threads=threads or _threads(),
-            base_model=Resource(model.name, str(model.absolute())),
+            base_model=base,
             dataset=Resource(dataset.stem, str(dataset.absolute())),
+            resources=choose_resources(found, params, base),
         )
         write_params(folder, spec)
         prepare_process(spec)

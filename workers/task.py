@@ -7,11 +7,13 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, joinedload
 
-from app.models import Attempt, Device, Run, RunState
-from app.runs import lifecycle
+from app.models import Attempt, Dataset, Device, LanguageModel, Run, RunResource, RunState
+from app.runs import lifecycle, queries
 from app.runs.preflight import parent_artifact
+from app.runs.preflight.start import newest_of
 from app.settings import get_settings
 from labs import registry
+from labs.contract import WHOLE_MODELS
 from labs.runspec import Resource, RunSpec
 from workers.hardware import GPU, cores
 
@@ -59,6 +61,8 @@ def _spec(session: Session, run: Run, kind: str) -> RunSpec:
         base_model=Resource(run.base_model.name, run.base_model.path),
         dataset=Resource(run.dataset.name, run.dataset.path),
         parent=_parent(session, run),
+        serve_host=get_settings().serve_host,
+        resources=_resources(session, run.id),
     )
 
 
@@ -79,3 +83,22 @@ def _parent(session: Session, run: Run) -> Resource | None:
     path = parent_artifact(session, registry.get(run.lab), parent)
     assert path is not None, f"run {parent.id} was accepted as a parent and has no artifact for it"
     return Resource(parent.name, str(get_settings().run_dir(parent.id) / path))
+
+
+def _resources(session: Session, run_id: UUID) -> dict[str, Resource]:
+    """What the parameters of a run name beside its base model and dataset."""
+    rows = session.scalars(select(RunResource).where(RunResource.run_id == run_id))
+    return {row.name: _resource(session, row) for row in rows}
+
+
+def _resource(session: Session, row: RunResource) -> Resource:
+    if row.model_id is not None:
+        model = session.get_one(LanguageModel, row.model_id)
+        return Resource(model.name, model.path)
+    if row.dataset_id is not None:
+        dataset = session.get_one(Dataset, row.dataset_id)
+        return Resource(dataset.name, dataset.path)
+    used = session.get_one(Run, row.used_run_id)
+    artifact = newest_of(queries.artifacts(session, used.id), WHOLE_MODELS)
+    assert artifact is not None, f"run {used.id} was accepted as “{row.name}” and left no model"
+    return Resource(used.name, str(get_settings().run_dir(used.id) / artifact.path))

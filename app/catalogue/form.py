@@ -1,7 +1,7 @@
 """The form that starts a run, as its page shows it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from shlex import quote
 from typing import Any
 
@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from app.catalogue import queries
 from app.catalogue.models import model_field, with_standing
 from app.catalogue.sent import Entered
+from app.catalogue.starts import models_left, resource_fields, with_runs
 from app.catalogue.views import DEFAULT_SEED, own_names
 from app.datasets.views import title_of
 from app.errors import AppError, InvalidInput
@@ -39,7 +40,6 @@ class RunForm:
     ways: Sequence[Mapping[str, Any]]
     wrong: Sequence[Field]
     key: str
-    parent: str
     command: str
     use: Use
 
@@ -58,9 +58,13 @@ def run_form(
     models = queries.usable_models(session)
     datasets = queries.usable_datasets(session, actor, lab)
     values = Values(_texts(lab, entered, models, datasets), errors)
-    params = _own_first(param_fields(lab.params, values), lab)
+    fields = resource_fields(session, actor, lab, param_fields(lab.params, values), models)
+    params = _own_first(fields, lab)
     inputs = [values.put(each) for each in _inputs(lab, entered.texts, models, datasets)]
-    inputs[0] = with_standing(session, inputs[0])
+    left = models_left(session, actor, lab.accepts.parents, also=entered.parent)
+    inputs[0] = with_runs(with_standing(session, inputs[0]), left, entered.parent)
+    if told := values.error("parent_run"):
+        inputs[0] = replace(inputs[0], error=" ".join(filter(None, (inputs[0].error, told))))
     about = [
         values.put(each)
         for each in about_fields(gettext(N_("The same seed and parameters give the same result.")))
@@ -78,7 +82,6 @@ def run_form(
         ways=invalid.alternatives if invalid else (),
         wrong=[each for each in (*inputs, *params, *about) if each.error],
         key=entered.key,
-        parent=entered.parent,
         command=_command(lab, entered, values, models, datasets),
         use=own_use(session, actor),
     )
@@ -174,6 +177,8 @@ def _command(
     ):
         name = next((each.name for each in found if str(each.id) == texts[key]), default)
         words += [f"{option} {quote(name)}"] if name != default else []
+    if entered.parent:
+        words.append("--model ARTIFACT_FOLDER")
     if entered.stages and len(entered.stages) < len(lab.stages):
         words.append(f"--stages {quote(','.join(entered.stages))}")
     if texts["seed"] not in ("", DEFAULT_SEED):

@@ -27,7 +27,6 @@ from labs import registry
 from labs.contract import Lab, LabError
 
 router = APIRouter()
-CHOSEN = ("base_model", "dataset")
 
 
 async def sent_form(request: Request) -> AsyncIterator[FormData]:
@@ -65,15 +64,14 @@ def new_run(
     request: Request, session: Reader, actor: Actor, lab: FoundLab, preset: str | None = None
 ) -> Response:
     """The empty form; `?from=` takes the values of an earlier run, `?preset=` those of a preset,
-    `?base_model=` and `?dataset=` choose what it starts from."""
+    `?base_model=`, `?dataset=` and `?parent=` choose what it starts from, `?set.NAME=` parameters."""
     earlier = request.query_params.get("from")
     entered = (
         sent.values_of(earlier_run(session, actor, earlier), lab)
         if earlier
         else sent.first_values(lab, preset)
     )
-    chosen = {name: text for name in CHOSEN if (text := request.query_params.get(name))}
-    entered = replace(entered, texts={**entered.texts, **chosen})
+    entered = sent.opened(entered, request.query_params)
     return render(request, "labs/new.html", run_form(session, actor, lab, entered))
 
 

@@ -1,17 +1,21 @@
 """What a run form holds: where its first values come from, and what a sent one says."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID, uuid4
 
 from starlette.datastructures import FormData
 
+from app.catalogue.starts import RUN
 from app.errors import FieldError, InvalidInput
 from app.forms import COMPLETE, param_texts, param_values
 from app.i18n import N_
 from app.models import Run
 from app.runs.submit import Submission
 from labs.contract import Lab
+
+CHOSEN = ("base_model", "dataset")
+SETTING = "set."
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +59,25 @@ def read(form: FormData) -> Entered:
         texts=texts,
         stages=stages if COMPLETE in texts else None,
         key=texts.get("idempotency_key", "")[:128] or uuid4().hex,
-        parent=texts.get("parent_run", ""),
+        parent=_parent(texts),
         complete=COMPLETE in texts,
     )
+
+
+def _parent(texts: Mapping[str, str]) -> str:
+    """The run to go on from, where one is chosen in place of a base model."""
+    chosen = texts.get("base_model", "")
+    return chosen.removeprefix(RUN) if chosen.startswith(RUN) else ""
+
+
+def opened(entered: Entered, query: Mapping[str, str]) -> Entered:
+    """A form as an address opens it: `parent`, `base_model`, `dataset`, and `set.NAME` for parameters."""
+    chosen = {name: text for name in CHOSEN if (text := query.get(name))}
+    settings = {
+        name.removeprefix(SETTING): text for name, text in query.items() if name.startswith(SETTING)
+    }
+    parent = query.get("parent") or ("" if "base_model" in chosen else entered.parent)
+    return replace(entered, texts={**entered.texts, **settings, **chosen}, parent=parent)
 
 
 def submission(lab: Lab, entered: Entered) -> Submission:
@@ -67,7 +87,7 @@ def submission(lab: Lab, entered: Entered) -> Submission:
         lab=lab.slug,
         params=param_values(lab.params, texts),
         stages=entered.stages,
-        base_model=texts.get("base_model") or None,
+        base_model=None if entered.parent else texts.get("base_model") or None,
         dataset=texts.get("dataset") or None,
         seed=read_seed(texts.get("seed", "")),
         parent_run=_uuid(entered.parent),

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlencode
 
@@ -16,6 +15,7 @@ from app.runs.causes import Step
 from app.runs.choices import Choice, lab_and_params
 from app.runs.costs import Pricing, free_bytes
 from app.runs.kept import latest_checkpoint
+from app.runs.preflight.start import start_folder
 from labs.contract import Lab, LabError, Params
 from labs.estimate import Lengths
 from labs.models import read_facts
@@ -159,9 +159,9 @@ def _repetition(case: Case, step: Step, choice: Choice, estimate: Json | None = 
 
 
 def pricing_of(session: Session, run: Run, lab: Lab) -> Pricing | None:
-    """Prices for shapes of a run; None when its base model is no longer on the disk."""
+    """Prices for shapes of a run; None when what it started from is no longer on the disk."""
     try:
-        facts = read_facts(Path(run.base_model.path))
+        facts = read_facts(start_folder(session, run, lab))
     except (LabError, OSError):
         return None
     stored = run.estimate.get("lengths")

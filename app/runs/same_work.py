@@ -17,14 +17,16 @@ from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.orm import Session
 
 from app.access import classroom_of
-from app.models import Artifact, Classroom, Dataset, Device, Run, RunState, User
+from app.models import Artifact, Classroom, Dataset, Device, Run, RunResource, RunState, User
 from app.runs import queries
 from app.runs.preflight import Checked
 from app.runs.preflight.stamps import stamp_of
 from app.settings import get_settings
 from labs import registry
+from labs.contract import resource_kinds
 from labs.published import read_manifest
 
+Json = dict[str, Any]
 # Finished runs whose files are looked at before giving up.
 LOOKED_AT = 5
 
@@ -67,13 +69,21 @@ def fingerprint(checked: Checked) -> str:
         "code": registry.code_version(checked.lab.slug),
         "lab": checked.lab.slug,
         "stages": checked.stages,
-        "params": checked.params.model_dump(mode="json"),
+        "params": _own_params(checked),
         "model": [checked.base_model.name, stamp_of(Path(checked.base_model.path))],
         "dataset": checked.dataset.sha256,
-        "parent": checked.parent_sha256,
+        "parent": checked.start.parent.artifact.sha256 if checked.start.parent else None,
+        "resources": {each.parameter: each.mark for each in checked.resources},
     }
     text = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _own_params(checked: Checked) -> Json:
+    """The parameters but those that name a model or a dataset, which count by what they are."""
+    named = resource_kinds(checked.lab.params)
+    stored = checked.params.model_dump(mode="json")
+    return {name: value for name, value in stored.items() if name not in named}
 
 
 def find(
@@ -171,9 +181,15 @@ def _sources(
 
 def _shared(classroom: Classroom, dataset: Dataset) -> ColumnElement[bool]:
     """Others' runs of the class, where nothing they left says a name that is theirs."""
+    own_rows = select(Dataset.id).where(Dataset.owner_id.is_not(None)).correlate(None)
+    theirs = select(RunResource.run_id).where(
+        RunResource.run_id == Run.id,
+        or_(RunResource.used_run_id.is_not(None), RunResource.dataset_id.in_(own_rows)),
+    )
     return and_(
         Run.classroom_id == classroom.id,
         Run.parent_run_id.is_(None),
+        ~theirs.exists(),
         Dataset.name == dataset.name,
     )
 

@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session
 
 from app import clock
 from app.database import after_commit, commit, reading
-from app.errors import FieldError, InvalidInput
+from app.errors import InvalidInput
 from app.i18n import N_, gettext
-from app.models import Classroom, Dataset, Run, User, new_id
-from app.runs import lifecycle, preflight, queries, quota, same_work, taking
+from app.models import Classroom, Run, User, new_id
+from app.runs import held, lifecycle, preflight, queries, quota, same_work, taking
 from app.runs.dispatch import fill_devices
 from app.runs.preflight import Checked, Shared
 from app.runs.reasons import reason_of
@@ -164,8 +164,7 @@ def _ready(session: Session, actor: User, submission: Submission, shared: Shared
 def _queue(
     session: Session, actor: User, classroom: Classroom | None, ready: Sequence[_Ready]
 ) -> list[Run]:
-    for dataset in {each.checked.dataset.id: each.checked.dataset for each in ready}.values():
-        _hold_dataset(session, dataset)
+    held.hold(session, [each.checked for each in ready])
     computed = [each.checked for each in ready if each.offer is None]
     if computed:
         preflight.check_disk(*computed)
@@ -181,16 +180,10 @@ def _insert(session: Session, actor: User, classroom: Classroom | None, ready: _
     if ready.offer is not None:
         run.seed = ready.offer.seed
     lifecycle.insert_queued(session, run)
+    session.add_all(each.row(run.id) for each in ready.checked.resources)
     if ready.offer is not None:
         taking.take(session, run, ready.offer)
     return run
-
-
-def _hold_dataset(session: Session, dataset: Dataset) -> None:
-    """From here to the commit nobody deletes it; whoever just has is told of."""
-    still = select(Dataset.id).where(Dataset.id == dataset.id)
-    if session.scalar(still.with_for_update(read=True, key_share=True)) is None:
-        raise InvalidInput([FieldError("dataset", N_("This dataset was deleted a moment ago."))])
 
 
 def _new_run(session: Session, actor: User, submission: Submission, checked: Checked) -> Run:

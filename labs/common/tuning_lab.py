@@ -1,11 +1,11 @@
 """What the specs of all tuning labs have in common. Imports no torch."""
 
-from labs.contract import Stage
+from labs.contract import WHOLE_MODELS, Stage
 from labs.formats import SUPERVISED
 
+__all__ = ["TUNING_FORMATS", "WHOLE_MODELS", "tuning_stages"]
+
 TUNING_FORMATS = SUPERVISED | {"text"}
-# Artifacts that are whole models, so that a further run can start from them.
-WHOLE_MODELS = frozenset({"merged", "model"})
 
 
 def tuning_stages(package: str, attached: str, trained: str, deployed: str) -> tuple[Stage, ...]:

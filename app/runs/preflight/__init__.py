@@ -1,7 +1,6 @@
 """Everything that can be known to fail is told before a run is queued, field by field."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
@@ -11,13 +10,13 @@ from app.models import Dataset, LanguageModel, User
 from app.runs import costs
 from app.runs.fields import read_params
 from app.runs.preflight.fields import check_plain, check_stages, find_lab, refused, refused_format
-from app.runs.preflight.inputs import parent_artifact
+from app.runs.preflight.resources import Named, goes_together
 from app.runs.preflight.room import must_fit, need_disk
 from app.runs.preflight.rows import RowsFound, judge
 from app.runs.preflight.shared import Shared
+from app.runs.preflight.start import Start, parent_artifact
 from app.runs.preflight.ways import with_ways
 from labs.contract import Lab, Params
-from labs.models import ModelFacts
 
 if TYPE_CHECKING:
     from app.runs.submit import Submission
@@ -29,16 +28,20 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A submission that holds. `parent_sha256` is of the artifact that it builds upon."""
+    """A submission that holds."""
 
     lab: Lab
     stages: tuple[str, ...]
     params: Params
-    base_model: LanguageModel
+    start: Start
     dataset: Dataset
-    facts: ModelFacts
-    parent_sha256: str | None
+    resources: tuple[Named, ...]
     estimate: Json
+
+    @property
+    def base_model(self) -> LanguageModel:
+        """The model of the library at the root of what it starts from."""
+        return self.start.model
 
 
 def check(
@@ -57,25 +60,30 @@ def check(
     stages, errors = check_stages(lab, submission.stages)
     errors += check_plain(submission)
     params, wrong = read_params(lab.params, submission.params)
-    base_model, facts, model_errors = shared.base_model(lab, submission.base_model)
+    start, start_errors = shared.start(lab, submission.base_model, submission.parent_run)
     dataset, dataset_errors = shared.dataset(lab, submission.dataset)
-    parent, parent_errors = shared.parent(lab, submission.parent_run)
-    errors += [*wrong, *model_errors, *dataset_errors, *parent_errors]
-    if params and facts:
-        errors += refused(lab, facts, params)
+    errors += [*wrong, *start_errors, *dataset_errors]
+    resources: list[Named] = []
+    if params:
+        resources, resource_errors = shared.resources(lab, params)
+        errors += resource_errors
+    if params and start:
+        refusal = refused(lab, start.facts, params)
+        errors += refusal or goes_together(
+            lab, start.folder, params, {each.parameter: each.path for each in resources}
+        )
     if params and dataset and not dataset_errors:
         errors += refused_format(lab, dataset.format, params)
     found = RowsFound()
-    if params and facts and base_model and dataset and not dataset_errors:
-        found = judge(dataset, Path(base_model.path), facts, params)
+    if params and start and dataset and not dataset_errors:
+        found = judge(dataset, start.folder, start.facts, params)
         errors += found.errors
-    if errors or params is None or facts is None or base_model is None or dataset is None:
+    if errors or params is None or start is None or dataset is None:
         raise InvalidInput(errors)
-    pricing = shared.pricing(lab, facts, base_model, found.lengths)
+    pricing = shared.pricing(lab, start, found.lengths)
     estimate = costs.estimate(pricing, params, submission.reserve_bytes)
     told = {**with_ways(estimate, pricing, params), "warnings": list(found.warnings)}
-    sha256 = parent.sha256 if parent else None
-    return Checked(lab, stages, params, base_model, dataset, facts, sha256, told)
+    return Checked(lab, stages, params, start, dataset, tuple(resources), told)
 
 
 def check_device(checked: Checked) -> None:
@@ -93,4 +101,4 @@ def check_disk(*checked: Checked) -> None:
     Raises:
         Unavailable: If the disk is nearly full.
     """
-    need_disk(*((each.lab, each.facts, each.params) for each in checked))
+    need_disk(*((each.lab, each.start.facts, each.params) for each in checked))

@@ -7,12 +7,13 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from app.errors import FieldError
-from app.models import Artifact, Dataset, LanguageModel, User
+from app.models import Dataset, User
 from app.runs.costs import Pricing
-from app.runs.preflight.inputs import find_base_model, find_dataset, find_parent
-from labs.contract import Lab
+from app.runs.preflight.inputs import find_dataset
+from app.runs.preflight.resources import Named, find_resources
+from app.runs.preflight.start import Start, find_start
+from labs.contract import Lab, Params, resource_kinds
 from labs.estimate import Lengths
-from labs.models import ModelFacts
 
 
 class Shared:
@@ -22,12 +23,22 @@ class Shared:
         self._session, self._actor = session, actor
         self._found: dict[Hashable, Any] = {}
 
-    def base_model(
-        self, lab: Lab, wanted: str | None
-    ) -> tuple[LanguageModel | None, ModelFacts | None, list[FieldError]]:
-        key = ("base_model", wanted or lab.default_model)
-        model, facts, errors = self._once(key, lambda: find_base_model(self._session, lab, wanted))
-        return model, facts, list(errors)
+    def start(
+        self, lab: Lab, wanted: str | None, parent_run: UUID | None
+    ) -> tuple[Start | None, list[FieldError]]:
+        key = ("start", lab.accepts.parents, wanted or lab.default_model, parent_run)
+        found, errors = self._once(
+            key, lambda: find_start(self._session, self._actor, lab, wanted, parent_run)
+        )
+        return found, list(errors)
+
+    def resources(self, lab: Lab, params: Params) -> tuple[list[Named], list[FieldError]]:
+        named = tuple(getattr(params, name) for name in resource_kinds(lab.params))
+        found, errors = self._once(
+            ("resources", lab.slug, named),
+            lambda: find_resources(self._session, self._actor, lab, params),
+        )
+        return list(found), list(errors)
 
     def dataset(self, lab: Lab, wanted: str | None) -> tuple[Dataset | None, list[FieldError]]:
         key = ("dataset", lab.slug, wanted)
@@ -36,19 +47,12 @@ class Shared:
         )
         return found, list(errors)
 
-    def parent(self, lab: Lab, wanted: UUID | None) -> tuple[Artifact | None, list[FieldError]]:
-        key = ("parent", lab.slug, wanted)
-        found, errors = self._once(
-            key, lambda: find_parent(self._session, self._actor, lab, wanted)
-        )
-        return found, list(errors)
-
-    def pricing(
-        self, lab: Lab, facts: ModelFacts, model: LanguageModel, lengths: Lengths | None
-    ) -> Pricing:
+    def pricing(self, lab: Lab, start: Start, lengths: Lengths | None) -> Pricing:
         """Devices and earlier runs are asked for once for each lab on each model."""
-        key = ("pricing", lab.slug, model.id, lengths)
-        made: Pricing = self._once(key, lambda: Pricing(self._session, lab, facts, model, lengths))
+        key = ("pricing", lab.slug, start.folder, lengths)
+        made: Pricing = self._once(
+            key, lambda: Pricing(self._session, lab, start.facts, start.model, lengths)
+        )
         return made
 
     def _once(self, key: Hashable, look: Callable[[], Any]) -> Any:
