@@ -22,6 +22,9 @@ SOURCE = "en"
 LANGUAGES = {"en": "English", "zh-Hant": "繁體中文"}
 TRADITIONAL = {"zh", "zh-hant", "zh-tw", "zh-hk", "zh-mo"}
 
+# Decimal numbers of more digits are refused by Babel, and read by nobody.
+MOST_WRITTEN_OUT = 1e18
+
 _language: ContextVar[str] = ContextVar("language", default=SOURCE)
 
 
@@ -154,6 +157,8 @@ def number(value: float, digits: int = 0) -> str:
 # A page says the same few numbers again and again; Babel takes a tenth of a millisecond for each.
 @lru_cache(maxsize=4096)
 def _number(value: float, digits: int, language: str) -> str:
+    if abs(value) >= MOST_WRITTEN_OUT:
+        return f"{value:.3e}"
     return str(_pattern(digits).apply(value, _locale(language)))
 
 

@@ -33,7 +33,7 @@ READ_BYTES = 4 << 20
 # A line beyond this is no event of ours; it is passed over.
 LONGEST_LINE = 16 << 20
 # What an earlier attempt wrote and nobody had read when it died is still worth having.
-HERITABLE = frozenset({"metrics", "resumed", "artifact", "table", "samples", "heatmap"})
+HERITABLE = frozenset({"metrics", "resumed", "artifact", "table", "samples", "heatmap", "plot"})
 # Kept on the run's row or in tables of their own, not among the events that pages are told.
 NOT_TOLD = frozenset({"metrics", "resumed", "progress", "artifact", "end"})
 

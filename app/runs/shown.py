@@ -1,15 +1,18 @@
-"""Tables, samples and heatmaps that a run has shown; the same name replaces the earlier one."""
+"""Tables, samples, heatmaps and plots that a run has shown; the same name replaces the earlier one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from app.models import RunEvent
+from app.runs.believed import heatmap_payload, samples_payload, table_payload
+from app.runs.plots import PlotCard, plot_card
 
-KINDS = ("table", "samples", "heatmap")
+KINDS = ("table", "samples", "heatmap", "plot")
 # More cells than this are drawn without their values as text.
 MOST_LABELLED_CELLS = 1024
 MOST_CELLS = 16_384
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class Shown:
     tables: Sequence[dict[str, Any]]
     samples: Sequence[dict[str, Any]]
     heatmaps: Sequence[Heatmap]
+    plots: Sequence[PlotCard]
 
 
 def shown(events: Sequence[RunEvent]) -> Shown:
@@ -54,19 +58,31 @@ def shown(events: Sequence[RunEvent]) -> Shown:
         if event.kind in KINDS:
             newest[event.kind][str(event.payload.get("name"))] = event.payload
     return Shown(
-        tables=list(newest["table"].values())[::-1],
-        samples=list(newest["samples"].values())[::-1],
-        heatmaps=[_heatmap(payload) for payload in newest["heatmap"].values()][::-1],
+        tables=_read(newest["table"], table_payload),
+        samples=_read(newest["samples"], samples_payload),
+        heatmaps=_read(newest["heatmap"], _heatmap),
+        plots=_read(newest["plot"], plot_card),
     )
 
 
-def _heatmap(payload: dict[str, Any]) -> Heatmap:
-    width = max(1, len(payload["x"]))
+def _read(
+    newest: Mapping[str, dict[str, Any]], read: Callable[[dict[str, Any]], Found | None]
+) -> list[Found]:
+    """The newest first, without those that have not the shape of their kind."""
+    found = (read(payload) for payload in reversed(list(newest.values())))
+    return [each for each in found if each is not None]
+
+
+def _heatmap(sent: dict[str, Any]) -> Heatmap | None:
+    payload = heatmap_payload(sent)
+    if payload is None:
+        return None
+    width = len(payload["x"])
     rows = payload["values"][: max(1, MOST_CELLS // width)]
-    numbers = [value for row in rows for value in row if isinstance(value, int | float)]
+    numbers = [value for row in rows for value in row if value is not None]
     lowest, highest = (min(numbers), max(numbers)) if numbers else (0.0, 0.0)
     cells = [
-        Cell(x, y, _number(value), _strength(value, lowest, highest))
+        Cell(x, y, value, _strength(value, lowest, highest))
         for y, row in enumerate(rows)
         for x, value in enumerate(row)
     ]
@@ -75,7 +91,7 @@ def _heatmap(payload: dict[str, Any]) -> Heatmap:
         title=payload["title"],
         x=payload["x"],
         y=payload["y"][: len(rows)],
-        unit=payload.get("unit", ""),
+        unit=payload["unit"],
         lowest=lowest,
         highest=highest,
         cells=cells,
@@ -85,11 +101,7 @@ def _heatmap(payload: dict[str, Any]) -> Heatmap:
     )
 
 
-def _number(value: Any) -> float | None:
-    return value if isinstance(value, int | float) else None
-
-
-def _strength(value: Any, lowest: float, highest: float) -> float:
-    if not isinstance(value, int | float):
+def _strength(value: float | None, lowest: float, highest: float) -> float:
+    if value is None:
         return 0.0
     return round((value - lowest) / (highest - lowest), 3) if highest > lowest else 1.0

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from app.compare.views import best_places
+from app.drawing.words import figure_words
 from app.forms import as_text
 from app.i18n import N_, gettext, sentence, told
 from app.models import Run, RunState
@@ -15,7 +16,6 @@ from app.scoreboards.columns import Heading
 from app.scoreboards.figures import Figure, Figures
 from app.scoreboards.naming import method_name
 from app.scoreboards.plan import RATE
-from app.scoreboards.words import figure_words
 from labs.contract import Cause
 
 

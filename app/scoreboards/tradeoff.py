@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from app.drawing.pareto import dominated, front
+from app.drawing.picture import Picture, Scale, Shown, draw, points_of
+from app.drawing.words import direction_words, figure_words, front_words
 from app.i18n import N_, gettext, sentence
 from app.scoreboards.columns import COSTS, Heading
 from app.scoreboards.figures import Figures
-from app.scoreboards.pareto import dominated, front
-from app.scoreboards.picture import Picture, Scale, Shown, draw, points_of
-from app.scoreboards.words import direction_words, figure_words, front_words
 
 # In units of the drawing: a broad one, and one that a phone shows without shrinking letters.
 BROAD, SLIM = (760.0, 400.0), (342.0, 350.0)

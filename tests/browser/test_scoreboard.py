@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 
 OpenTab = Callable[..., Page]
 NAMES_OVERLAP = """() => {
-  const shown = [...document.querySelectorAll(".tradeoff__name")].filter(each => each.getClientRects().length)
+  const shown = [...document.querySelectorAll(".front__name")].filter(each => each.getClientRects().length)
   const boxes = shown.map(each => each.getBoundingClientRect())
   return boxes.some((one, at) => boxes.slice(at + 1).some(other =>
     one.left < other.right && other.left < one.right && one.top < other.bottom - 2 && other.top < one.bottom - 2))
@@ -41,8 +41,8 @@ def test_methods_are_chosen_started_and_compared(open_tab: OpenTab, site: Site) 
 
     phone = open_tab("sam", width=390, javascript=False)
     phone.goto(f"/scoreboards/{made}?cost=memory")
-    expect(phone.locator(".tradeoff__picture--slim")).to_be_visible()
-    expect(phone.locator(".tradeoff__picture--broad")).to_be_hidden()
+    expect(phone.locator(".drawing__picture--slim")).to_be_visible()
+    expect(phone.locator(".drawing__picture--broad")).to_be_hidden()
     phone.locator("#cost").select_option("latency")
     phone.get_by_role("button", name="Show", exact=True).click()
     expect(phone.locator("#tradeoff-words")).to_contain_text("On the front")

@@ -29,6 +29,7 @@ CALLS = {
     "Notice": 0, "Note": 0, "Format": 1, "_damaged": 1,
     # What a stage shows and notes: the page translates it.
     "Column": 1, "table": 1, "samples": 1, "heatmap": 1, "progress": 2,
+    "plot": 1, "Axis": 0, "Series": 0,
 }  # fmt: skip
 # Every error's sentence is shown, but for those that only the command line raises.
 ERRORS = {"AppError", "LabError"}
@@ -42,7 +43,7 @@ JSON_REASONS = (
 )  # fmt: skip
 # A rule of a lab's parameters, which pydantic wants to be a `ValueError`.
 RULES = {"ValueError": 0}
-UNITS = {"Column": 2, "heatmap": 5}
+UNITS = {"Column": 2, "heatmap": 5, "Axis": 1}
 TEMPLATES = [("templates/**.html", "jinja2.ext:babel_extract")]
 
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from app.scoreboards.axes import axis_of
-from app.scoreboards.labels import LINE_HEIGHT, Box, placed, width_of
-from app.scoreboards.pareto import Point, front
+from app.drawing.axes import axis_of
+from app.drawing.labels import LINE_HEIGHT, Box, placed, width_of
+from app.drawing.pareto import Point, front
 from labs.contract import Direction
 
 RADIUS = 5.0
@@ -202,23 +202,14 @@ def _marks(
             told=told(each),
             x=x,
             y=y,
-            text_x=round(_anchored(box, x)[0], 1),
+            text_x=round(box.anchored(x)[0], 1),
             text_y=round(box.y, 1),
-            anchor=_anchored(box, x)[1],
+            anchor=box.anchored(x)[1],
             on_front=each.name in best,
             lead=_lead(box, x, y),
         )
         for each, (x, y), box in zip(shown, points, boxes, strict=True)
     ]
-
-
-def _anchored(box: Box, x: float) -> tuple[float, str]:
-    """A name that turns out narrower than its box stays near its point."""
-    if box.x >= x:
-        return box.x, "start"
-    if box.x + box.width <= x:
-        return box.x + box.width, "end"
-    return box.x + box.width / 2, "middle"
 
 
 def _lead(box: Box, x: float, y: float) -> tuple[float, float, float, float] | None:

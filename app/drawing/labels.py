@@ -37,6 +37,17 @@ class Box:
         above = max(self.y - y, 0.0, y - self.y - self.height)
         return float((aside**2 + above**2) ** 0.5)
 
+    def anchored(self, x: float) -> tuple[float, str]:
+        """An end of a text in this box, and which: the nearest to the point that it names.
+
+        A text that turns out narrower than its box so stays near its point.
+        """
+        if self.x >= x:
+            return self.x, "start"
+        if self.x + self.width <= x:
+            return self.x + self.width, "end"
+        return self.x + self.width / 2, "middle"
+
 
 def width_of(text: str) -> float:
     """How wide a text is at most."""

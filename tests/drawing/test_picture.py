@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.scoreboards.axes import axis_of
-from app.scoreboards.labels import Box, width_of
-from app.scoreboards.picture import RADIUS, Mark, Picture, Scale, Shown, draw
+from app.drawing.axes import axis_of
+from app.drawing.labels import Box, width_of
+from app.drawing.picture import RADIUS, Mark, Picture, Scale, Shown, draw
 from app.scoreboards.tradeoff import BROAD, SLIM
-from app.scoreboards.words import figure_words
+from app.drawing.words import figure_words
 
 POSITIVE = st.floats(1e-6, 1e10)
 UNITS = st.sampled_from(["", "bytes", "fraction", "s"])

@@ -1,11 +1,11 @@
-"""Figures and findings of a scoreboard in words."""
+"""Figures and fronts in words."""
 
 from collections.abc import Sequence
 
+from app.drawing.pareto import Point, dominated, front
 from app.html import number
 from app.i18n import N_, gettext, sentence
 from app.runs.measure import measured
-from app.scoreboards.pareto import Point, dominated, front
 
 # A share below this would be rounded to nothing.
 SMALL_SHARE = 1e-4

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.scoreboards.pareto import Point, dominated, dominates, front
+from app.drawing.pareto import Point, dominated, dominates, front
 
 # Few different values, so that ties are usual.
 VALUES = st.integers(0, 6).map(float)

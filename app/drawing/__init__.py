@@ -1,0 +1,1 @@
+"""Pictures of measured values, drawn by the server: axes, names beside points, fronts, plots."""
