@@ -10,13 +10,22 @@ from labs.contract import Chapter, Lab, LabError
 
 ROOT = Path(__file__).parent
 CHAPTERS: tuple[Chapter, ...] = ("training", "compression")
+# As the course teaches them; labs that are not named come after.
+COURSE = (
+    *("lora", "adapter", "prompt_tuning", "prefix_tuning", "ia3", "bitfit", "p_tuning"),
+    *("p_tuning_v2", "full", "quantization", "pruning", "distillation", "serve"),
+)
 
 
 @cache
 def all_labs() -> tuple[Lab, ...]:
-    """All labs, chapter by chapter, then by folder."""
+    """All labs, chapter by chapter, in the order of the course."""
     found = [_load(path) for path in sorted(ROOT.glob("*/*/spec.py"))]
-    return tuple(sorted(found, key=lambda lab: CHAPTERS.index(lab.chapter)))
+    return tuple(sorted(found, key=lambda lab: (CHAPTERS.index(lab.chapter), _place(lab))))
+
+
+def _place(lab: Lab) -> int:
+    return COURSE.index(lab.slug) if lab.slug in COURSE else len(COURSE)
 
 
 def get(slug: str) -> Lab:

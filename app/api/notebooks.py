@@ -15,6 +15,7 @@ from app.metrics import store
 from app.models import Run
 from app.runs import queries
 from app.runs.labs_of import lab_of
+from app.runs.named import named_by
 from app.security import Actor, Reader
 from labs.contract import Lab, LabError, Params
 from labs.notebook import Recipe, notebook
@@ -30,7 +31,7 @@ def download_notebook(session: Reader, actor: Actor, run_id: UUID) -> Response:
     latest = store.latest(session, [run_id])[run_id]
     recipe = Recipe(
         lab=lab,
-        params=_params(lab, run),
+        params=_params(lab, run).model_copy(update=named_by(session, run.id)),
         seed=run.seed,
         model=run.base_model.name,
         # An uploaded dataset may have the name of one that comes with Bunsen.

@@ -18,7 +18,7 @@ from app.forms import Field, Values, param_fields
 from app.i18n import N_, gettext, sentence
 from app.models import Dataset, LanguageModel, User
 from app.runs.quota import Use, own_use
-from labs.contract import Lab, Stage
+from labs.contract import Lab, Stage, resource_kinds
 from labs.files.kinds import SUFFIXES
 
 UPLOAD = "dataset_file"
@@ -59,12 +59,14 @@ def run_form(
     datasets = queries.usable_datasets(session, actor, lab)
     values = Values(_texts(lab, entered, models, datasets), errors)
     fields = resource_fields(session, actor, lab, param_fields(lab.params, values), models)
-    params = _own_first(fields, lab)
+    named = resource_kinds(lab.params)
+    params = _own_first([each for each in fields if each.name not in named], lab)
     inputs = [values.put(each) for each in _inputs(lab, entered.texts, models, datasets)]
     left = models_left(session, actor, lab.accepts.parents, also=entered.parent)
     inputs[0] = with_runs(with_standing(session, inputs[0]), left, entered.parent)
     if told := values.error("parent_run"):
         inputs[0] = replace(inputs[0], error=" ".join(filter(None, (inputs[0].error, told))))
+    inputs += [each for each in fields if each.name in named]
     about = [
         values.put(each)
         for each in about_fields(gettext(N_("The same seed and parameters give the same result.")))

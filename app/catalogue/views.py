@@ -21,6 +21,8 @@ CHAPTER_TITLES: Mapping[Chapter, str] = {
     "compression": N_("Model compression"),
 }
 RUNS_SHOWN = 5
+# Modules of parameters that many labs share.
+COMMON = "common.params"
 # The same for everybody's first run, so that a second one differs by what was changed alone.
 DEFAULT_SEED = "0"
 
@@ -88,9 +90,7 @@ def own_fields(lab: Lab) -> list[Field]:
 
 
 def own_names(lab: Lab) -> frozenset[str]:
-    """Names of the parameters that not all labs of the chapter have, or that it starts elsewhere."""
-    chapter = [
-        set(each.params.model_fields) for each in registry.all_labs() if each.chapter == lab.chapter
-    ]
-    shared = set.intersection(*chapter)
-    return frozenset(set(lab.params.model_fields) - shared | set(lab.params.__annotations__))
+    """Names of the parameters that are not common to many labs, or that it starts elsewhere."""
+    parts = [each for each in lab.params.__mro__ if not each.__module__.endswith(COMMON)]
+    named = (name for part in parts for name in vars(part).get("__annotations__", {}))
+    return frozenset(named) & frozenset(lab.params.model_fields)

@@ -1,6 +1,6 @@
 """The page of one run: what its template is given."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
@@ -23,6 +23,7 @@ from app.runs.coach import Coach, coach_of
 from app.runs.ending import Ending, ending_of
 from app.runs.labs_of import lab_of
 from app.runs.memory_card import MemoryCard, memory_card
+from app.runs.named import named_by
 from app.runs.report import report_of
 from app.runs.same_work import SameWorkCard, card
 from app.runs.shown import Shown, shown
@@ -127,7 +128,7 @@ def run_page(session: Session, actor: User, run: Run) -> RunPage:
         artifacts=artifacts,
         attempts=attempts,
         tries=timeline(run, attempts, reached),
-        parameters=_parameters(run, lab),
+        parameters=_parameters(run, lab, named_by(session, run.id)),
         parent=_seen(session, actor, run.parent_run_id),
         may_open_dataset=queries.may_open(session, actor, run.dataset_id),
         log=log.text,
@@ -160,13 +161,13 @@ def _seen(session: Session, actor: User, run_id: UUID | None) -> Run | None:
         return None
 
 
-def _parameters(run: Run, lab: Lab) -> list[ParameterRow]:
+def _parameters(run: Run, lab: Lab, named: Mapping[str, str]) -> list[ParameterRow]:
     properties = lab.params.model_json_schema().get("properties", {})
     rows = [
         ParameterRow(
             title=gettext(properties.get(name, {}).get("title", name)),
             name=name,
-            value=as_text(value),
+            value=named.get(name) or as_text(value),
             unit=gettext(properties.get(name, {}).get("unit", "") or ""),
             is_default=as_text(value) == as_text(properties.get(name, {}).get("default")),
         )
