@@ -4,6 +4,7 @@ import json
 import secrets
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from typing import Any, Self
 from labs.contract import Json, LabError
 
 PROBE_SECONDS = 600
+# This machine's own port: whatever proxy the environment names is not asked.
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 # What a child does before this process does it: load the file and compute one token.
 PROBE = """
 import sys, xllamacpp
@@ -67,40 +70,50 @@ class Llama:
             prompt: Token ids, or messages with `role` and `content` for the file's chat template.
             tokens: How many at most.
         """
-        asked = {"max_tokens": tokens, "temperature": 0, "cache_prompt": False}
         messages = [dict(each) for each in prompt if isinstance(each, Mapping)]
+        start: Any = list(prompt)
         if messages:
-            told: Json = {"messages": messages, "logprobs": True}
-            answer = self._asked(self._server.handle_chat_completions, {**asked, **told})
-        else:
-            told = {"prompt": list(prompt), "logprobs": 1}
-            answer = self._asked(self._server.handle_completions, {**asked, **told})
-        return _answer(answer)
+            start = self._ask("/apply-template", {"messages": messages})["prompt"]
+        asked = {"prompt": start, "n_predict": tokens, "return_tokens": True}
+        answer = self._ask("/completion", {**asked, "temperature": 0, "cache_prompt": False})
+        timings = answer["timings"]
+        return Answer(
+            text=answer["content"],
+            ids=tuple(answer["tokens"]),
+            stopped=answer["stop_type"] == "eos",
+            prompt_tokens=int(answer["tokens_evaluated"]),
+            seconds=float(timings["prompt_ms"] + timings["predicted_ms"]) / 1000,
+        )
 
     def stream(self, request: Json, tell: Callable[[Json], bool]) -> None:
-        """Answer in pieces of llama.cpp's own replies; blocks until the last, or until `tell` gives True."""
-        said = self._asked(lambda asked: self._server.handle_completions(asked, tell), request)
-        assert not said, "llama.cpp answered in one piece"
+        """Answer a request of OpenAI's completions in llama.cpp's own pieces.
+
+        Blocks until the last piece, or until `tell` gives True.
+        """
+        try:
+            said = self._server.handle_completions(request, tell)
+        except RuntimeError as error:
+            raise LabError("llama.cpp answered: {reason}", reason=str(error)[:300]) from error
+        if said and "error" in said:
+            raise LabError("llama.cpp answered: {reason}", reason=str(said["error"])[:300])
 
     def tokens(self, text: str) -> list[int]:
         """Ids of a text; special tokens in it count as such, nothing is put before."""
-        content = {"content": text, "add_special": False, "parse_special": True}
-        request = urllib.request.Request(
-            f"{self.address}/tokenize",
-            json.dumps(content).encode(),
-            {"Content-Type": "application/json", "Authorization": f"Bearer {self.key}"},
-        )
-        with urllib.request.urlopen(request) as reply:
-            ids: list[int] = json.load(reply)["tokens"]
+        asked = {"content": text, "add_special": False, "parse_special": True}
+        ids: list[int] = self._ask("/tokenize", asked)["tokens"]
         return ids
 
-    def _asked(self, ask: Any, request: Json) -> Json:
+    def _ask(self, route: str, request: Json) -> Json:
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.key}"}
+        url = f"{self.address}{route}"
+        asked = urllib.request.Request(url, json.dumps(request).encode(), headers)
         try:
-            answer: Json = ask(request) or {}
-        except RuntimeError as error:
-            raise LabError("llama.cpp answered: {reason}", reason=str(error)[:300]) from error
-        if "error" in answer:
-            raise LabError("llama.cpp answered: {reason}", reason=str(answer["error"])[:300])
+            with DIRECT.open(asked) as reply:
+                answer: Json = json.load(reply)
+        except urllib.error.HTTPError as error:
+            with error:
+                said = error.read().decode(errors="replace")
+            raise LabError("llama.cpp answered: {reason}", reason=said[:300]) from error
         return answer
 
     def close(self) -> None:
@@ -136,20 +149,6 @@ def _server(path: Path, threads: int, context: int, parallel: int, key: str) -> 
         raise LabError(
             "llama.cpp refuses “{file}”: {reason}", file=path.name, reason=error
         ) from error
-
-
-def _answer(answer: Json) -> Answer:
-    choice = answer["choices"][0]
-    message = choice.get("message")
-    text = choice["text"] if message is None else (message.get("content") or "")
-    listed = (choice.get("logprobs") or {}).get("content") or []
-    return Answer(
-        text=text,
-        ids=tuple(int(each["id"]) for each in listed),
-        stopped=choice.get("finish_reason") == "stop",
-        prompt_tokens=int(answer["usage"]["prompt_tokens"]),
-        seconds=float(answer["timings"]["prompt_ms"] + answer["timings"]["predicted_ms"]) / 1000,
-    )
 
 
 @lru_cache(maxsize=8)
