@@ -329,6 +329,9 @@ class LabContext(Protocol):
     def resumed(self, step: int) -> None:
         """Say that training continues after this step; later points are superseded."""
 
+    def at_end(self, close: Callable[[], object]) -> None:
+        """Call this when the stages of this attempt are over, however they end; the last one first."""
+
     def check_stop(self) -> None:
         """Raise `Stopped` if somebody asked the run to stop."""
 

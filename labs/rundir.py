@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ class DirectoryContext:
         self._spec = spec
         self._events = events
         self._stopping = stopping
+        self.ending = ExitStack()
         for folder in ("stages", *PUBLISHED):
             (run_dir / folder).mkdir(parents=True, exist_ok=True)
         sweep_all(run_dir)
@@ -135,6 +136,9 @@ class DirectoryContext:
 
     def resumed(self, step: int) -> None:
         self._events.write("resumed", step=step)
+
+    def at_end(self, close: Callable[[], object]) -> None:
+        self.ending.callback(close)
 
     def check_stop(self) -> None:
         if self._stopping():

@@ -146,14 +146,15 @@ def _run_stages(run_dir: Path, spec: RunSpec, events: EventLog, stop: StopFlag) 
     prepare_process(spec)
     events.write("environment", **_environment(spec))
     run = DirectoryContext(run_dir, spec, events, stop)
-    for name in spec.stages:
-        stage = lab.stage(name)
-        if stored_result(run_dir, name) is not None:
-            events.write("stage", stage=name, status="skipped")
-            continue
-        run.check_stop()
-        run.stage = name
-        _run_stage(run, name, stage.load(), params, events)
+    with run.ending:
+        for name in spec.stages:
+            stage = lab.stage(name)
+            if stored_result(run_dir, name) is not None:
+                events.write("stage", stage=name, status="skipped")
+                continue
+            run.check_stop()
+            run.stage = name
+            _run_stage(run, name, stage.load(), params, events)
 
 
 def _run_stage(

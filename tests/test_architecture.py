@@ -24,6 +24,8 @@ SHUT = {
 }
 # A file that is a door: what it alone may import, and why.
 DOORS = {
+    # A trainer that serves speaks HTTP to the web's proxy, in this one file.
+    "labs/compression/serve/front.py": {"starlette", "uvicorn"},
     "app/cli.py": {"workers"},  # the command line starts the roles
     "app/lab_cli.py": {"labs.common"},  # `bunsen lab run` reads the shared parameters
 }

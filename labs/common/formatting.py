@@ -73,6 +73,11 @@ def encode_prompts(
     return _prompt_ids(tokenizer, prompts, texts)
 
 
+def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> Ids:
+    """Token ids of text that is to be continued as it stands, without any template."""
+    return (*_begin_ids(tokenizer), *_ids(tokenizer, [text])[0])
+
+
 def render_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[Message]) -> str:
     """The prompt as text, up to where the assistant speaks."""
     if not tokenizer.chat_template:
