@@ -1,12 +1,15 @@
-"""The training loop of all labs that minimize the loss of answers."""
+"""The training loop of all labs that minimize a loss over rows."""
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from labs.common.batches import Batch, collate, rows_of_step
 from labs.common.formatting import Encoded
@@ -15,9 +18,105 @@ from labs.common.memory import allocated_bytes, peak_bytes, synchronize
 from labs.common.params import TrainingParams
 from labs.common.schedule import learning_rate, total_steps
 from labs.common.state import Decays, TrainingState, never
-from labs.contract import Diverged, LabContext
+from labs.contract import Diverged
 
 Evaluation = Callable[[], dict[str, float]]
+# The loss of a batch, summed over its target tokens.
+Loss = Callable[[nn.Module, Batch], Tensor]
+
+
+class Reporter(Protocol):
+    """What training needs of a run; every `LabContext` is one."""
+
+    seed: int
+    device: str
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Record metric points of one step."""
+
+    def progress(self, done: float, total: float, note: str = "") -> None:
+        """Say how far it is."""
+
+    def checkpoint(self, step: int, save: Callable[[Path], None]) -> None:
+        """Keep a state to resume from."""
+
+    def latest_checkpoint(self) -> tuple[int, Path] | None:
+        """Step and folder of the newest one."""
+
+    def resumed(self, step: int) -> None:
+        """Say that training continues after this step."""
+
+    def check_stop(self) -> None:
+        """Raise `Stopped` if somebody asked for it."""
+
+    def stopping(self) -> bool:
+        """Whether somebody asked for it."""
+
+
+class Objective(Protocol):
+    """What a training minimizes: rows to draw from, and the loss of a batch of them."""
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """These rows, ready for the loss; `labels` say which tokens are targets."""
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Summed over the target tokens of a batch."""
+
+    def parts(self) -> dict[str, float]:
+        """What the loss of the last update consisted of, by metric key; forgets it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The cross-entropy of answers given their prompts."""
+
+    rows: Sequence[Encoded]
+    pad: int
+    device: str
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return len(self.rows)
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """These rows, padded."""
+        return collate([self.rows[i] for i in indices], self.pad, self.device)
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Nats, summed over target tokens."""
+        return answer_loss(model, batch)
+
+    def parts(self) -> dict[str, float]:
+        """It is one loss only."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """A model that learns, possibly beside others: what it minimizes, and how it is judged.
+
+    `evaluate` gives at least "eval/loss", without changing the model; `evaluate_base` the same for
+    the untouched base, where the model does not start as it. Of what is logged `names` keeps some
+    under other keys; without it all is logged as it is.
+    """
+
+    model: nn.Module
+    objective: Objective
+    evaluate: Evaluation
+    evaluate_base: Evaluation | None = None
+    decays: Decays = never
+    names: Mapping[str, str] | None = None
+
+    def named(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Values under the keys of this learner."""
+        if self.names is None:
+            return dict(values)
+        return {self.names[key]: value for key, value in values.items() if key in self.names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +129,23 @@ class Fit:
     stopped_early: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Pupil:
+    learner: Learner
+    state: TrainingState
+
+
 def fit(
     model: nn.Module,
     rows: Sequence[Encoded],
     pad: int,
     params: TrainingParams,
-    run: LabContext,
+    run: Reporter,
     evaluate: Evaluation,
     evaluate_base: Evaluation | None = None,
     decays: Decays = never,
 ) -> Fit:
     """Train the parameters of a model that require a gradient; keep the best by validation loss.
-
-    Evaluates before the first step (step 0 is the baseline) and at every evaluation
-    interval, where it also saves a checkpoint; resumes from the newest one, with the same
-    losses as an undisturbed run.
 
     Args:
         model: On the device of the run; what is frozen stays untouched.
@@ -60,80 +161,113 @@ def fit(
         Diverged: If the loss becomes not-a-number or infinite.
         Stopped: If somebody asked for it; a checkpoint has been saved.
     """
-    steps = total_steps(params, len(rows))
-    state = TrainingState(model, params, run.device, decays)
-    _begin(state, run, evaluate, evaluate_base)
-    while state.step < steps and not _patience_is_over(state, params):
-        _stop_if_asked(state, run)
-        _step(state, rows, pad, params, run, steps)
-        run.progress(state.step, steps, "training")
-        if state.step % params.evaluation_interval == 0 or state.step == steps:
-            _evaluate(state, run, evaluate)
-            run.checkpoint(state.step, state.save)
-    reached = state.step
-    state.restore_best()
-    return Fit(reached, state.best_step, state.best_loss, reached < steps)
+    objective = Answers(rows, pad, run.device)
+    learner = Learner(model, objective, evaluate, evaluate_base, decays)
+    return fit_together({"": learner}, params, run)[""]
 
 
-def _begin(
-    state: TrainingState, run: LabContext, evaluate: Evaluation, evaluate_base: Evaluation | None
-) -> None:
+def fit_together(
+    learners: Mapping[str, Learner], params: TrainingParams, run: Reporter
+) -> dict[str, Fit]:
+    """Train models side by side, step by step; keep the best of each by validation loss.
+
+    Evaluates before the first step (step 0 is the baseline) and at every evaluation
+    interval, where it also saves a checkpoint of all; resumes from the newest one, with the same
+    losses as an undisturbed run. All take the same steps; where `epochs` decides how many, the
+    rows of the first learner count. Patience is over when it is over for each of them.
+
+    Args:
+        learners: By the name of their folder in a checkpoint.
+        params: Steps, rates and sizes.
+        run: Where it logs and saves.
+
+    Raises:
+        Diverged: If a loss becomes not-a-number or infinite.
+        Stopped: If somebody asked for it; a checkpoint has been saved.
+    """
+    steps = total_steps(params, next(iter(learners.values())).objective.count)
+    pupils = {
+        name: _Pupil(each, TrainingState(each.model, params, run.device, each.decays))
+        for name, each in learners.items()
+    }
+    states = [pupil.state for pupil in pupils.values()]
+    save = partial(_save, pupils)
+    reached = _begin(pupils, run)
+    while reached < steps and not _patience_is_over(states, params):
+        if run.stopping():
+            run.checkpoint(reached, save)
+            run.check_stop()
+        reached += 1
+        for pupil in pupils.values():
+            _step(pupil, params, run, steps)
+        run.progress(reached, steps, "training")
+        if reached % params.evaluation_interval == 0 or reached == steps:
+            for pupil in pupils.values():
+                _evaluate(pupil, run)
+            run.checkpoint(reached, save)
+    for state in states:
+        state.restore_best()
+    return {
+        name: Fit(reached, p.state.best_step, p.state.best_loss, reached < steps)
+        for name, p in pupils.items()
+    }
+
+
+def _begin(pupils: Mapping[str, _Pupil], run: Reporter) -> int:
     found = run.latest_checkpoint()
     if found is not None:
         step, folder = found
-        state.load(folder)
+        for name, pupil in pupils.items():
+            pupil.state.load(folder / name)
         run.resumed(step)
-    elif evaluate_base is None:
-        _evaluate(state, run, evaluate)
-    else:
-        # The loss of the base says nothing about the fresh weights: it cannot be their best.
-        run.log(0, evaluate_base())
+        return step
+    for pupil in pupils.values():
+        if pupil.learner.evaluate_base is None:
+            _evaluate(pupil, run)
+        else:
+            # The loss of the base says nothing about the fresh weights: it cannot be their best.
+            run.log(0, pupil.learner.named(pupil.learner.evaluate_base()))
+    return 0
 
 
-def _patience_is_over(state: TrainingState, params: TrainingParams) -> bool:
-    return 0 < params.early_stopping_patience <= state.evaluations_without_gain
+def _save(pupils: Mapping[str, _Pupil], folder: Path) -> None:
+    for name, pupil in pupils.items():
+        (folder / name).mkdir(exist_ok=True)
+        pupil.state.save(folder / name)
 
 
-def _stop_if_asked(state: TrainingState, run: LabContext) -> None:
-    if run.stopping():
-        run.checkpoint(state.step, state.save)
-        run.check_stop()
+def _patience_is_over(states: Sequence[TrainingState], params: TrainingParams) -> bool:
+    patience = params.early_stopping_patience
+    return 0 < patience <= min(state.evaluations_without_gain for state in states)
 
 
-def _evaluate(state: TrainingState, run: LabContext, evaluate: Evaluation) -> None:
-    values = evaluate()
-    run.log(state.step, values)
-    state.note_evaluation(values["eval/loss"])
+def _evaluate(pupil: _Pupil, run: Reporter) -> None:
+    values = pupil.learner.evaluate()
+    run.log(pupil.state.step, pupil.learner.named(values))
+    pupil.state.note_evaluation(values["eval/loss"])
 
 
-def _step(
-    state: TrainingState,
-    rows: Sequence[Encoded],
-    pad: int,
-    params: TrainingParams,
-    run: LabContext,
-    steps: int,
-) -> None:
+def _step(pupil: _Pupil, params: TrainingParams, run: Reporter, steps: int) -> None:
+    state, objective = pupil.state, pupil.learner.objective
     state.step += 1
     started = time.perf_counter()
-    batches = _batches(rows, pad, params, state.step, run)
+    batches = _batches(objective, params, state.step, run.seed)
     rate = learning_rate(params, state.step, steps)
-    loss, norm = update(state, batches, params, rate)
+    loss, norm = update(state, batches, params, rate, objective.loss)
     synchronize(run.device)
     seconds = time.perf_counter() - started
     tokens = sum(int(batch["attention_mask"].sum()) for batch in batches)
-    run.log(
-        state.step,
-        {
-            "train/loss": loss,
-            "train/learning_rate": rate,
-            "train/grad_norm": norm,
-            "time/step_seconds": seconds,
-            "throughput/tokens_per_second": tokens / seconds,
-            "memory/allocated_bytes": allocated_bytes(run.device),
-            "memory/peak_bytes": peak_bytes(run.device),
-        },
-    )
+    values = {
+        "train/loss": loss,
+        "train/learning_rate": rate,
+        "train/grad_norm": norm,
+        "time/step_seconds": seconds,
+        "throughput/tokens_per_second": tokens / seconds,
+        "memory/allocated_bytes": allocated_bytes(run.device),
+        "memory/peak_bytes": peak_bytes(run.device),
+        **objective.parts(),
+    }
+    run.log(state.step, pupil.learner.named(values))
     if not math.isfinite(loss):
         raise Diverged(
             "The loss became {value} at step {step}. Lower the learning rate or the gradient clipping; with fp16, try bf16 or fp32.",
@@ -142,20 +276,19 @@ def _step(
         )
 
 
-def _batches(
-    rows: Sequence[Encoded], pad: int, params: TrainingParams, step: int, run: LabContext
-) -> list[Batch]:
+def _batches(objective: Objective, params: TrainingParams, step: int, seed: int) -> list[Batch]:
     per_step = params.batch_size * params.gradient_accumulation
-    chosen = rows_of_step(len(rows), per_step, step, run.seed)
+    chosen = rows_of_step(objective.count, per_step, step, seed)
     starts = range(0, per_step, params.batch_size)
-    return [
-        collate([rows[i] for i in chosen[start : start + params.batch_size]], pad, run.device)
-        for start in starts
-    ]
+    return [objective.batch(chosen[start : start + params.batch_size]) for start in starts]
 
 
 def update(
-    state: TrainingState, batches: Sequence[Batch], params: TrainingParams, rate: float
+    state: TrainingState,
+    batches: Sequence[Batch],
+    params: TrainingParams,
+    rate: float,
+    loss_of: Loss = answer_loss,
 ) -> tuple[float, float]:
     """One optimizer update over all batches; every target token weighs the same.
 
@@ -170,7 +303,7 @@ def update(
     loss = 0.0
     for batch in batches:
         with autocast(params.precision, state.device):
-            part = answer_loss(state.model, batch) / tokens
+            part = loss_of(state.model, batch) / tokens
         state.scaler.scale(part).backward()
         loss += float(part.detach())
     state.scaler.unscale_(state.optimizer)
