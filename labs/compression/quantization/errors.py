@@ -4,6 +4,8 @@ With H = 2XXᵀ / n of all tokens, the error of the output needs no tokens any m
 ‖(W − Ŵ)X‖² is, up to that factor, tr((W − Ŵ) H (W − Ŵ)ᵀ), a sum over the rows of W.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -26,6 +28,22 @@ def output_error(weight: Tensor, made: Tensor, hessian: Tensor) -> float:
     return _share(
         row_errors(weight, made, hessian).sum(), row_errors(weight, nothing, hessian).sum()
     )
+
+
+def tokens_error(
+    weight: Tensor, made: Tensor, tokens: Tensor, rounded: Callable[[Tensor], Tensor]
+) -> float:
+    """‖WX − ŴX̂‖² / ‖WX‖² where the inputs are rounded too, on the tokens themselves.
+
+    Args:
+        weight: W, [out, in].
+        made: Ŵ, [out, in].
+        tokens: X, [tokens, in].
+        rounded: Makes X̂ of X.
+    """
+    inputs = tokens.float()
+    meant = inputs @ weight.float().t()
+    return _share((rounded(inputs) @ made.t() - meant).square().sum(), meant.square().sum())
 
 
 def weight_error(weight: Tensor, made: Tensor) -> float:

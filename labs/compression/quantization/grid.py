@@ -45,6 +45,12 @@ class Rounded:
         """What the integers stand for: [out, in], float32."""
         return from_integers(self.integers, self.grid)
 
+    def to(self, device: str) -> "Rounded":
+        """The same on another device."""
+        zero = None if self.grid.zero is None else self.grid.zero.to(device)
+        grid = Grid(self.grid.bits, self.grid.scale.to(device), zero)
+        return Rounded(self.integers.to(device), grid)
+
 
 def fit_grid(
     weight: Tensor,

@@ -7,9 +7,9 @@ the columns that are still free, so that they make up for it (equations 2 and 3)
 
     e_i = (w_i − ŵ_i) / U_ii          w_j ← w_j − e_i · U_ij   for j > i
 
-where U is the upper Cholesky factor of H⁻¹, H⁻¹ = UᵀU, which holds all the rows of inverses that the
-paper's "step 3" needs. The other methods are in the modules of their names: round-to-
-nearest in `grid`, then `awq`, `smoothquant`, and `bitsandbytes` for LLM.int8 and NF4.
+where U is the upper Cholesky factor of H⁻¹ = UᵀU (`labs.compression.common.inverse`), which holds all
+the rows of inverses that the paper's "step 3" needs. The other methods are in the modules of their names: round-to-
+nearest in `grid`, then `awq`, `smoothquant`, and `by_bitsandbytes` for LLM.int8 and NF4.
 """
 
 import torch
@@ -17,44 +17,9 @@ from torch import Tensor
 
 from labs.compression.quantization.errors import row_errors
 from labs.compression.quantization.grid import Grid, Rounded, fit_grid
-from labs.contract import LabError
 
 # Columns whose errors reach the rest of the matrix at once (section 3.3, "lazy batch updates").
 BLOCK = 128
-MOST_DAMPING = 1.0
-
-
-def inverse_factor(hessian: Tensor, damping: float) -> Tensor:
-    """U, upper triangular, with UᵀU = (H + λI)⁻¹ and λ = damping · mean(diag H): [in, in].
-
-    An input that was always zero says nothing about its weights: its diagonal becomes one, so that
-    it is rounded on its own. Where the damped H is still no positive definite matrix in float32,
-    ten times the damping is tried.
-
-    Args:
-        hessian: [in, in], not changed.
-        damping: Share of the mean diagonal; 0.01 in the paper.
-
-    Raises:
-        LabError: If no damping up to the whole mean diagonal helps.
-    """
-    damped = hessian.clone()
-    diagonal = damped.diagonal()
-    diagonal[diagonal == 0] = 1
-    mean = diagonal.mean()
-    tried, now = 0.0, damping
-    while now <= max(damping, MOST_DAMPING):
-        diagonal += (now - tried) * mean
-        lower, failed = torch.linalg.cholesky_ex(damped)
-        if not failed:
-            factor, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
-            if not failed:
-                return factor
-        tried, now = now, max(10 * now, 1e-6)
-    raise LabError(
-        "The inputs of a matrix depend on each other so strongly that GPTQ cannot invert them. Give it more calibration samples or more damping.",
-        parameter="damping",
-    )
 
 
 def gptq(
@@ -74,11 +39,12 @@ def gptq(
 
     Args:
         weight: [out, in], not changed.
-        factor: `inverse_factor` of the Hessian, its rows and columns in `order`.
+        factor: `inverse_factor` of the damped Hessian, its rows and columns in `order`.
         bits: Of a weight.
         group_size: Inputs that share a scale, None for a whole row.
         symmetric: Without zero points.
-        order: Which column comes when, [in]: `activation_order`. None goes from left to right.
+        order: Which column comes when, [in]; None goes from left to right. With the largest inputs
+            first, they find the most columns free to make up for them ("act-order").
         dtype: In which scales are stored.
 
     Returns:
@@ -102,25 +68,21 @@ def gptq(
     return grids.rounded(unordered.t())
 
 
-def activation_order(hessian: Tensor) -> Tensor:
-    """Columns by the size of their inputs, the largest first: [in].
-
-    Rounded first, they find the most columns free to make up for them ("act-order" of the
-    reference code).
-    """
-    return torch.argsort(hessian.diagonal(), descending=True, stable=True)
-
-
-def keep_better_rows(weight: Tensor, hessian: Tensor, made: Rounded, plain: Rounded) -> Rounded:
+def keep_better_rows(
+    weight: Tensor, hessian: Tensor, made: Rounded, plain: Rounded
+) -> tuple[Rounded, int]:
     """Row by row the one with the smaller error of the output, (w − ŵ) H (w − ŵ)ᵀ.
 
     GPTQ is greedy: a column cannot know what the next ones will be rounded to, and one that has
     taken over errors may leave the range of its grid. So for a few rows, mostly of small matrices
     with few bits, plain rounding happens to be better. Rows do not touch each other in the
     objective and have their own scales, so each may take the better of both. Not in the paper.
+
+    Returns:
+        The matrix, and for how many rows plain rounding was kept.
     """
     worse = row_errors(weight, made.weight, hessian) > row_errors(weight, plain.weight, hessian)
-    return _take_rows(worse, plain, made)
+    return _take_rows(worse, plain, made), int(worse.sum())
 
 
 class _Grids:

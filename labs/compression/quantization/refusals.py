@@ -1,6 +1,5 @@
 """Why a model cannot be quantized in a certain way, read from its facts. Imports no torch."""
 
-from labs.common.refusals import refuse_quantized
 from labs.compression.quantization.families import FAMILIES
 from labs.compression.quantization.scheme import Scheme
 from labs.contract import LabError
@@ -10,10 +9,9 @@ GROUPS = (128, 64, 32)
 
 
 def refuse_scheme(facts: ModelFacts, scheme: Scheme) -> LabError | None:
-    """What stands against quantizing this model like that, or None."""
+    """What stands against quantizing this model like that; `refuse_base` says what stands against it at all."""
     return (
-        refuse_quantized(facts, "Quantization")
-        or _refuse_shape_of_modules(facts, scheme)
+        _refuse_shape_of_modules(facts, scheme)
         or _refuse_folds(facts, scheme)
         or _refuse_groups(facts, scheme)
     )

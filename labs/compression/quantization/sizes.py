@@ -1,6 +1,9 @@
 """How many bytes a quantized checkpoint has, by a formula. Imports no torch."""
 
+import json
+
 from labs.compression.quantization.scheme import Scheme
+from labs.contract import Json
 from labs.models import Matrix, ModelFacts
 
 WORD = 32
@@ -8,6 +11,9 @@ WORD = 32
 SHAPE_BYTES = 16
 # bitsandbytes: values that share a scale, and scales that share a scale.
 NF4_BLOCK, NF4_NESTED_BLOCK = 64, 256
+# Its tables of levels, float32: 16 of NF4, 256 of nested scales.
+NF4_LEVELS, NESTED_LEVELS = 4 * 16, 4 * 256
+TYPICAL_OFFSET = 0.12345678901234567
 
 
 def expected_bytes(facts: ModelFacts, scheme: Scheme, dtype_bytes: int) -> int:
@@ -61,11 +67,27 @@ def _bitsandbytes(matrix: Matrix, scheme: Scheme, dtype_bytes: int) -> int:
         # A float32 scale a row, and one byte that names the format.
         return size + 4 * matrix.outputs + 1
     blocks = -(-size // NF4_BLOCK)
-    return -(-size // 2) + _nf4_scales(blocks, scheme.double_quantization)
+    scales = _nested_scales(blocks) if scheme.double_quantization else 4 * blocks
+    return -(-size // 2) + scales + NF4_LEVELS + len(_state(matrix, scheme, dtype_bytes))
 
 
-def _nf4_scales(blocks: int, double: bool) -> int:
-    return blocks if double else 4 * blocks
+def _nested_scales(blocks: int) -> int:
+    """A byte a scale; float32 scales of these scales, and the 256 levels they are rounded to."""
+    return blocks + 4 * -(-blocks // NF4_NESTED_BLOCK) + NESTED_LEVELS
+
+
+def _state(matrix: Matrix, scheme: Scheme, dtype_bytes: int) -> str:
+    """What bitsandbytes notes of a matrix, as JSON in the weight file.
+
+    The offset of nested scales is written in as many digits as it needs: up to two bytes off.
+    """
+    dtype = {4: "float32", 2: "bfloat16"}[dtype_bytes]
+    state: Json = {"quant_type": "nf4", "blocksize": NF4_BLOCK, "dtype": dtype}
+    state["shape"] = [matrix.outputs, matrix.inputs]
+    if scheme.double_quantization:
+        state |= {"nested_blocksize": NF4_NESTED_BLOCK, "nested_dtype": "float32"}
+        state["nested_offset"] = TYPICAL_OFFSET
+    return json.dumps(state)
 
 
 def _words(numbers: int, bits: int) -> int:
