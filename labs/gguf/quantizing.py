@@ -6,10 +6,12 @@ Q8_0 and Q4_0 are packed but not the K-quants.
 
 import ctypes
 import importlib.util
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from labs.contract import LabError
@@ -28,6 +30,7 @@ NUMBERS = {
     "Q6_K": 14,
 }
 LARGEST_F16 = 65504.0
+WORTH_A_THREAD = 1 << 18
 
 
 def packed(rows: NDArray[np.float32], stored: str, tensor: str) -> NDArray[np.uint8]:
@@ -56,11 +59,21 @@ def packed(rows: NDArray[np.float32], stored: str, tensor: str) -> NDArray[np.ui
 
 
 def _quantized(rows: NDArray[np.float32], number: int, stored: str) -> NDArray[np.uint8]:
+    """ggml quantizes row by row, so threads may share a matrix by its rows."""
     count, length = rows.shape
     target = np.empty(count * row_bytes(stored, length), dtype=np.uint8)
-    written = ggml().ggml_quantize_chunk(
-        number, rows.ctypes.data, target.ctypes.data, 0, count, length, None
-    )
+    threads = max(1, min(torch.get_num_threads(), rows.size // WORTH_A_THREAD))
+    cuts = [count * i // threads for i in range(threads + 1)]
+
+    def quantize(start: int, end: int) -> int:
+        written: int = ggml().ggml_quantize_chunk(
+            *(number, rows.ctypes.data, target.ctypes.data),
+            *(start * length, end - start, length, None),
+        )
+        return written
+
+    with ThreadPoolExecutor(threads) as pool:
+        written = sum(pool.map(quantize, cuts[:-1], cuts[1:]))
     assert written == target.nbytes
     return target
 

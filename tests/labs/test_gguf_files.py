@@ -32,7 +32,8 @@ def continued(folder: Path, prompts: Sequence[Sequence[int]], tokens: int) -> li
 
     llama.cpp ends at <|endoftext|> too, by its name; so does this.
     """
-    model: Any = AutoModelForCausalLM.from_pretrained(folder).eval()
+    auto: Any = AutoModelForCausalLM
+    model = auto.from_pretrained(folder).eval()
     asked = {"max_new_tokens": tokens, "do_sample": False, "eos_token_id": [0, 2]}
     answers = [model.generate(torch.tensor([list(ids)]), **asked)[0] for ids in prompts]
     return [answer[len(ids) :].tolist() for ids, answer in zip(prompts, answers, strict=True)]
@@ -50,7 +51,7 @@ def base_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.mark.parametrize("kind", ["f16", "q8_0"])
 def test_llama_cpp_answers_as_transformers_does(base_files: dict[str, Path], kind: str) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(BUNDLED / "base")
+    tokenizer: Any = AutoTokenizer.from_pretrained(BUNDLED / "base")
     chats = [[{"role": "user", "content": text}] for text in ASKED]
     prompts = [
         tokenizer.apply_chat_template(chat, add_generation_prompt=True)["input_ids"]
@@ -76,7 +77,7 @@ def test_four_bits_still_answer(base_files: dict[str, Path], kind: str) -> None:
 
 def test_token_ids_are_those_of_the_models_tokenizer(base_files: dict[str, Path]) -> None:
     """Our own tokenizer, which the known converter refuses; NFC text in many scripts and spaces."""
-    tokenizer = AutoTokenizer.from_pretrained(BUNDLED / "base")
+    tokenizer: Any = AutoTokenizer.from_pretrained(BUNDLED / "base")
     rows = (Path("labs/bundled/datasets") / "campus").rglob("*.jsonl")
     texts = [line for path in rows for line in path.read_text(encoding="utf-8").splitlines()[:30]]
     texts += [
@@ -126,11 +127,11 @@ def test_the_rotary_order_brings_the_halves_of_a_head_together(heads: int, half:
     assert all(second - first == half and first // half % 2 == 0 for first, second in pairs)
 
 
-@pytest.mark.parametrize("model", ["base", "student", "teacher"])
 @pytest.mark.parametrize("kind", GGUF_TYPES)
-def test_the_size_is_the_formulas_and_the_header(model: str, kind: str, tmp_path: Path) -> None:
-    folder = BUNDLED / model
-    written = write_gguf(folder, tmp_path / "model.gguf", kind, model)
+def test_the_size_is_the_formulas_and_the_header(kind: str, tmp_path: Path) -> None:
+    """The student's rows of 128 fill no block of 256, so its K-quants fall back."""
+    folder = BUNDLED / "student"
+    written = write_gguf(folder, tmp_path / "model.gguf", kind, "student")
     assert written.bytes == expected_bytes(read_facts(folder), kind) + written.header_bytes
     assert written.bytes == written.path.stat().st_size
     reader = GGUFReader(written.path)
