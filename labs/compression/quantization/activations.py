@@ -24,15 +24,18 @@ def round_tokens(inputs: Tensor) -> Tensor:
 def round_but_outliers(inputs: Tensor, outlier: float = OUTLIER) -> Tensor:
     """LLM.int8: integers of 8 bits for each token, but not for inputs with outliers.
 
-    x̂ = s · round(x / s) with s = max|x| / 127 over the ordinary inputs; an input that reaches
-    `outlier` in any token is left as it is (Dettmers et al. 2022, 2208.07339, equation 8).
+    x̂ = s · round(x / s) with s = max|x| / 127 over what is no outlier; an input that reaches `outlier`
+    in any token is left as it is (Dettmers et al. 2022, 2208.07339, equation 8). As bitsandbytes
+    does it, from numbers of 16 bits.
 
     Args:
         inputs: [..., in].
-        outlier: Size from which an input counts as an outlier.
+        outlier: Size from which a number is an outlier.
     """
-    wild = (inputs.abs() >= outlier).flatten(0, -2).any(0)
-    ordinary = inputs.masked_fill(wild, 0)
-    scale = ordinary.abs().amax(-1, keepdim=True) / 127
-    scale = torch.where(scale == 0, torch.ones_like(scale), scale)
-    return torch.where(wild, inputs, torch.round(ordinary / scale) * scale)
+    half = inputs.half().float()
+    outliers = half.abs() >= outlier
+    largest = half.masked_fill(outliers, 0).abs().amax(-1, keepdim=True)
+    largest = torch.where(largest == 0, 127.0, largest)
+    rounded = torch.round(half * (127 / largest)) * (largest / 127)
+    wild = outliers.flatten(0, -2).any(0)
+    return torch.where(wild, inputs, rounded.to(inputs.dtype))

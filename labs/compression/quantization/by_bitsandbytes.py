@@ -31,8 +31,9 @@ def nf4_weight(weight: Tensor, double: bool) -> Tensor:
 
 
 def int8_rounded(weight: Tensor) -> Rounded:
-    """What LLM.int8 makes of a matrix: s = max|w| / 127 for each row, integers from −127 to 127."""
-    scale = weight.float().abs().amax(1, keepdim=True) / 127
-    scale = torch.where(scale == 0, torch.ones_like(scale), scale)
-    integers = torch.round(weight.float() / scale).to(torch.int8)
-    return Rounded(integers, Grid(8, scale))
+    """What LLM.int8 makes of a matrix: s = max|w| / 127 for each row, from weights of 16 bits."""
+    half = weight.half().float()
+    largest = half.abs().amax(1, keepdim=True)
+    largest = torch.where(largest == 0, 127.0, largest)
+    integers = torch.round(half * (127 / largest)).to(torch.int8)
+    return Rounded(integers, Grid(8, largest / 127))
