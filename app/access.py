@@ -27,6 +27,7 @@ class Action(StrEnum):
     CANCEL_RUN = "cancel_run"
     RELEASE_RUN = "release_run"
     BOOST_RUN = "boost_run"
+    STEER_ENDPOINT = "steer_endpoint"
     MANAGE_CLASS = "manage_class"
     SEE_CLASS_QUEUE = "see_class_queue"
     MANAGE_DEVICES = "manage_devices"
@@ -39,10 +40,15 @@ INSTRUCTOR_MAY = frozenset(
         Action.CANCEL_RUN,
         Action.RELEASE_RUN,
         Action.BOOST_RUN,
+        Action.STEER_ENDPOINT,
         Action.MANAGE_CLASS,
         Action.SEE_CLASS_QUEUE,
     }
 )
+
+
+# What people may do with runs of their own.
+OWNER_MAY = frozenset({Action.CANCEL_RUN, Action.STEER_ENDPOINT})
 
 
 def classes_taught(actor: Viewer) -> ColumnElement[bool]:
@@ -80,12 +86,12 @@ def usable(actor: Viewer) -> ColumnElement[bool]:
 
 
 def can(actor: User, action: Action, run_owner: UUID | None = None) -> bool:
-    """Whether the actor may do this; a run's owner may always cancel it.
+    """Whether the actor may do this; a run's owner may always cancel it and close its endpoint.
 
     The run must have come from a query that `visible` filtered: an instructor's right
     to cancel reaches as far as what they see.
     """
-    if actor.role is Role.ADMIN or (action is Action.CANCEL_RUN and run_owner == actor.id):
+    if actor.role is Role.ADMIN or (action in OWNER_MAY and run_owner == actor.id):
         return True
     return actor.role is Role.INSTRUCTOR and action in INSTRUCTOR_MAY
 

@@ -16,7 +16,7 @@ from app import i18n
 from app.assets import static_url
 from app.models import User
 from app.queue.spans import roughly
-from app.settings import ROOT
+from app.settings import ROOT, get_settings
 
 TEMPLATES_DIR = ROOT / "templates"
 THEMES = ("system", "light", "dark")
@@ -57,6 +57,7 @@ def _surroundings(request: Request) -> dict[str, Any]:
         "language": i18n.language(),
         "languages": i18n.LANGUAGES,
         "theme": theme_of(request),
+        "site": site_of(request),
     }
 
 
@@ -67,6 +68,11 @@ def _names(context: Context) -> dict[str, Any]:
 def actor_of(request: Request) -> User | None:
     """The person that `security.current_user` found, if the route asked for one."""
     return getattr(request.state, "actor", None)
+
+
+def site_of(request: Request) -> str:
+    """The address of this site as people use it, without a slash at its end."""
+    return (get_settings().public_url or str(request.base_url)).rstrip("/")
 
 
 def theme_of(request: Request) -> str:

@@ -29,6 +29,8 @@ ROUTERS = (
     "app.runs.routes",
     "app.runs.same_work_routes",
     "app.runs.stream",
+    "app.endpoints.routes",
+    "app.endpoints.proxy",
     "app.queue.routes",
     "app.classrooms.routes",
     "app.groups.routes",

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import i18n
+from app.endpoints import refusals
 from app.errors import AppError, Forbidden, TooLarge
 from app.headers import HEADERS
 from app.i18n import N_
@@ -98,6 +99,8 @@ def is_own_origin(request: Request) -> bool:
     """
     if request.headers.get("authorization", "").lower().startswith("bearer "):
         return True
+    if request.url.path.startswith(refusals.PREFIX):
+        return True  # where a cookie opens nothing
     if request.url.path.startswith(API) and not request.cookies:
         return True
     site = request.headers.get("sec-fetch-site")

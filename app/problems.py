@@ -17,6 +17,7 @@ from starlette.responses import RedirectResponse, Response
 
 from app import errors, invalid
 from app.database import get_engine
+from app.endpoints.refusals import openai_error, speaks_openai
 from app.errors import AppError, FieldError, InvalidInput, NotFound, NotSignedIn
 from app.headers import HEADERS
 from app.html import render, wants_block
@@ -63,6 +64,8 @@ def respond(request: Request, error: AppError, status: int | None = None) -> Res
     status = status or error.status_code
     if is_api(request):
         return _problem(error, status)
+    if speaks_openai(request):
+        return openai_error(error, status)
     if isinstance(error, NotSignedIn) and request.method in ("GET", "HEAD"):
         return _to_login(request)
     return _page(request, error, status)

@@ -66,6 +66,14 @@ class Settings(BaseSettings):
         ge=1,
         description="Bytes that the runs of a device may take together; all it has when absent.",
     )
+    serve_host: str = Field(
+        default="127.0.0.1",
+        description="Address of this machine that runs which serve a model listen on.",
+    )
+    serve_hosts: str = Field(
+        default="",
+        description="Addresses of other machines that serve models, separated by commas.",
+    )
     max_upload_bytes: int = Field(default=2 * 1024**3, ge=1, description="Size of one dataset.")
     max_waiting_per_person: int = Field(default=20, ge=1, description="Runs a student may queue.")
     max_running_per_person: int | None = Field(

@@ -10,10 +10,10 @@ from starlette.requests import Request
 from app.accounts import people, sessions
 from app.accounts.leaving import unfinished_runs
 from app.errors import AppError, InvalidInput
+from app.html import site_of
 from app.i18n import sentence
 from app.models import ApiToken, LoginSession, Role, User
 from app.security import session_token
-from app.settings import get_settings
 
 
 def told_errors(error: AppError | None) -> dict[str, str]:
@@ -104,5 +104,4 @@ def people_page(
 
 def entry_address(request: Request, token: str) -> str:
     """The whole address of a one-time link, as its person opens it."""
-    base = get_settings().public_url or str(request.base_url)
-    return f"{base.rstrip('/')}/enter/{token}"
+    return f"{site_of(request)}/enter/{token}"

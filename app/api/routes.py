@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from app.api import (
     compare,
+    endpoints,
     estimates,
     files,
     inputs,
@@ -45,6 +46,7 @@ for part in (
     outcomes,
     files,
     notebooks,
+    endpoints,
     compare,
     inputs,
     models,

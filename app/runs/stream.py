@@ -1,10 +1,10 @@
 """A run as server-sent events, for its page and for scripts.
 
 Events, each with JSON data and an id that resumes after it: `state`, `stage`, `rewind`
-(points past `step` are superseded), `table`, `samples`, `heatmap`, `plot`, `artifact`, `points`
-({"series": {key: {"steps", "values"}}}), `log` ({"offset", "skipped", "text"}), `progress`
-({"stage", "done", "total", "note"}), `queue` ({"position", "expected_start", "reason",
-"boosted"}), and at last `end` ({"state", "cause"}).
+(points past `step` are superseded), `table`, `samples`, `heatmap`, `plot`, `artifact`, `endpoint`
+({"state"}), `points` ({"series": {key: {"steps", "values"}}}), `log` ({"offset", "skipped",
+"text"}), `progress` ({"stage", "done", "total", "note"}), `queue` ({"position",
+"expected_start", "reason", "boosted"}), and at last `end` ({"state", "cause"}).
 """
 
 import asyncio

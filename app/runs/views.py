@@ -10,9 +10,11 @@ from sqlalchemy.orm import Session
 
 from app import clock
 from app.access import Action, can
+from app.endpoints.views import EndpointCard, card_of
 from app.errors import NotFound
 from app.forms import as_text
 from app.i18n import gettext
+from app.lineage.tree import Lineage, lineage_of
 from app.metrics.store import latest, read
 from app.models import Artifact, Attempt, Run, RunGroup, RunState, User
 from app.queue.waiting import WaitingCard, waiting_card
@@ -64,6 +66,7 @@ class RunPage:
     run: Run
     lab: Lab
     now: datetime
+    endpoint: EndpointCard | None
     stages: Sequence[StageLine]
     ending: Ending | None
     coach: Coach | None
@@ -83,7 +86,7 @@ class RunPage:
     attempts: Sequence[Attempt]
     tries: Sequence[AttemptLine]
     parameters: Sequence[ParameterRow]
-    parent: Run | None
+    lineage: Lineage
     may_open_dataset: bool
     log: str
     seen: str
@@ -110,6 +113,7 @@ def run_page(session: Session, actor: User, run: Run) -> RunPage:
         run=run,
         lab=lab,
         now=now,
+        endpoint=card_of(session, actor, run),
         stages=stages,
         ending=ending,
         coach=coach_of(session, run, ending.next) if ending else None,
@@ -129,7 +133,7 @@ def run_page(session: Session, actor: User, run: Run) -> RunPage:
         attempts=attempts,
         tries=timeline(run, attempts, reached),
         parameters=_parameters(run, lab, named_by(session, run.id)),
-        parent=_seen(session, actor, run.parent_run_id),
+        lineage=lineage_of(session, actor, run),
         may_open_dataset=queries.may_open(session, actor, run.dataset_id),
         log=log.text,
         seen=f"{frame.next_row}.{events[-1].seq if events else 0}.{log.end}",

@@ -1,6 +1,6 @@
 // The events of a run, from where the page stands: each becomes a DOM event, and what the server
 // renders (state, stages, results) is asked for again by htmx when it has changed.
-const STATUS = ["state", "stage", "queue", "rewind", "end"]
+const STATUS = ["state", "stage", "queue", "rewind", "endpoint", "end"]
 const RESULTS = ["table", "samples", "heatmap", "plot", "artifact", "end"]
 const OWN = ["points", "progress", "log", "rewind"]
 const RETRY_MS = 3000

@@ -1,0 +1,1 @@
+"""Models that runs serve: their keys, the way to them, and the card on the run's page."""

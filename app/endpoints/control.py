@@ -1,0 +1,104 @@
+"""What the app itself asks a trainer's server: how it stands, to stay open longer, to close."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+from sqlalchemy.orm import Session
+
+from app import clock
+from app.access import Action, require
+from app.audit.record import record
+from app.database import reading, transaction
+from app.endpoints.address import Front
+from app.endpoints.refusals import Unreachable
+from app.endpoints.standing import LONGEST_SECONDS, front_to, serving_run
+from app.i18n import N_
+from app.models import User
+
+PATIENCE_SECONDS = 5.0
+LARGEST = 64 << 10
+EXTENSION_MINUTES = 10
+Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a trainer's server counted, the requests from the page of the run included."""
+
+    active: int
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    closes_at: datetime | None
+
+
+def figures_of(front: Front) -> Figures | None:
+    """What the server counts now; None where it does not say."""
+    try:
+        told = _ask(front, "GET", "status")
+    except Unreachable:
+        return None
+    return Figures(
+        active=_count(told, "active"),
+        requests=_count(told, "requests"),
+        prompt_tokens=_count(told, "prompt_tokens"),
+        completion_tokens=_count(told, "completion_tokens"),
+        closes_at=_closing(told.get("closes_in_seconds")),
+    )
+
+
+def extend(actor: User, run_id: UUID, minutes: int = EXTENSION_MINUTES) -> None:
+    """Keep an endpoint open for so many minutes more."""
+    _steer(actor, run_id, "endpoint_extended", "extension", {"seconds": minutes * 60})
+
+
+def close(actor: User, run_id: UUID) -> None:
+    """Close an endpoint now; its run goes on to its end."""
+    _steer(actor, run_id, "endpoint_closed", "closing", {})
+
+
+def _steer(actor: User, run_id: UUID, action: str, deed: str, body: Json) -> None:
+    """Ask, then write down who did it; no transaction is open while the trainer thinks."""
+    with reading() as session:
+        front = _front_to_steer(session, actor, run_id)
+    _ask(front, "POST", deed, body)
+    with transaction() as session:
+        record(session, actor, action, str(run_id))
+
+
+def _front_to_steer(session: Session, actor: User, run_id: UUID) -> Front:
+    run = serving_run(session, actor, run_id)
+    require(actor, Action.STEER_ENDPOINT, run.owner_id)
+    return front_to(session, run)
+
+
+def _ask(front: Front, method: str, deed: str, body: Json | None = None) -> Json:
+    headers = {"Authorization": f"Bearer {front.secret}"}
+    address = f"{front.address}/bunsen/{deed}"
+    try:
+        with (
+            httpx.Client(timeout=PATIENCE_SECONDS, trust_env=False, verify=False) as client,
+            client.stream(method, address, headers=headers, json=body) as answer,
+        ):
+            text = next(answer.iter_bytes(LARGEST), b"")
+            told = httpx.Response(answer.status_code, content=text).json()
+    except (httpx.HTTPError, ValueError, RecursionError) as error:
+        raise Unreachable(N_("The model's server did not answer. Try again.")) from error
+    if answer.status_code != 200 or not isinstance(told, dict):
+        raise Unreachable(N_("The model's server did not answer. Try again."))
+    return told
+
+
+def _count(told: Json, name: str) -> int:
+    value = told.get(name)
+    return value if type(value) is int and value > 0 else 0
+
+
+def _closing(seconds: Any) -> datetime | None:
+    if not isinstance(seconds, int | float) or not 0 <= seconds <= LONGEST_SECONDS:
+        return None
+    return clock.now() + timedelta(seconds=seconds)
