@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from app.api.groups import group_of
+from app.api.lineage import relatives_json
 from app.api.outcomes import outcome_json
 from app.api.reply import Json
 from app.api.same_work import offer_json, same_as_json
@@ -106,8 +107,10 @@ def whole_run(session: Session, actor: User, run_id: UUID) -> dict[str, Any]:
     attempts = queries.attempts(session, run_id)
     artifacts = queries.artifacts(session, run_id)
     latest = store.latest(session, [run_id])[run_id]
+    told = run_json(run, events, attempts, artifacts, latest)
+    told["lineage"] |= relatives_json(session, actor, run)
     return {
-        **run_json(run, events, attempts, artifacts, latest),
+        **told,
         **outcome_json(session, actor, run, events, attempts, artifacts, latest),
         "same_as": same_as_json(session, actor, run),
         "group": group_of(session, run),

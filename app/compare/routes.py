@@ -6,7 +6,8 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.compare.views import MOST_RUNS, compare_page
+from app.compare.address import MOST_RUNS
+from app.compare.views import compare_page
 from app.errors import FieldError, InvalidInput
 from app.html import render
 from app.i18n import N_

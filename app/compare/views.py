@@ -9,6 +9,7 @@ from uuid import UUID
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
+from app.compare.address import address
 from app.compare.colours import Mark, marks
 from app.compare.varied import Varied, varied
 from app.i18n import gettext
@@ -23,7 +24,6 @@ from app.runs.shown import shown
 from app.runs.tiles import order_of
 from labs.contract import Direction, Lab
 
-MOST_RUNS = 12
 OFFERED = 20
 # Sums of few points; more runs share the picture.
 POINTS = 500
@@ -120,10 +120,6 @@ def _columns(
         )
         for run, frame in zip(runs, frames, strict=True)
     ]
-
-
-def address(ids: Sequence[UUID]) -> str:
-    return "/compare?runs=" + ",".join(map(str, ids))
 
 
 def _row(

@@ -9,8 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.access import Action, can
-from app.compare.views import MOST_RUNS
-from app.compare.views import address as compare_address
+from app.compare.address import MOST_RUNS
+from app.compare.address import address as compare_address
 from app.errors import NotFound
 from app.forms import Field, Values, as_text, param_fields
 from app.groups.progress import Progress, progress_of

@@ -11,9 +11,9 @@ from markupsafe import Markup
 from sqlalchemy.orm import Session
 
 from app.access import Action, can
+from app.compare.address import MOST_RUNS as MOST_COMPARED
+from app.compare.address import address as compare_address
 from app.compare.colours import Mark, marks
-from app.compare.views import MOST_RUNS as MOST_COMPARED
-from app.compare.views import address as compare_address
 from app.forms import as_text
 from app.groups.progress import Progress, progress_of
 from app.models import Run, RunGroup, User

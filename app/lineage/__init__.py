@@ -1,0 +1,1 @@
+"""Whence a run's model comes and what was made of it."""
