@@ -18,6 +18,7 @@ PART_TITLES: Mapping[str, str] = {
     "evaluation": N_("Evaluation, beyond training"),
     "merging": N_("Merging at the end"),
     "calibration": N_("Calibration text inside the model"),
+    "integers": N_("The quantized weights"),
     "observed": N_("What is gathered of the inputs"),
 }
 

@@ -1,6 +1,7 @@
 """Everything that can be known to fail is told before a run is queued, field by field."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
@@ -13,6 +14,7 @@ from app.runs.preflight.fields import check_plain, check_stages, find_lab, refus
 from app.runs.preflight.resources import Named, goes_together
 from app.runs.preflight.room import must_fit, need_disk
 from app.runs.preflight.rows import RowsFound, judge
+from app.runs.preflight.running_text import long_enough
 from app.runs.preflight.shared import Shared
 from app.runs.preflight.start import Start, parent_artifact
 from app.runs.preflight.ways import with_ways
@@ -74,6 +76,9 @@ def check(
         )
     if params and dataset and not dataset_errors:
         errors += refused_format(lab, dataset.format, params)
+        if start and not errors:
+            text = next((each.path for each in resources if each.parameter == "calibration"), None)
+            errors += long_enough(text or Path(dataset.path), start.folder, params)
     found = RowsFound()
     if params and start and dataset and not dataset_errors:
         found = judge(dataset, start.folder, start.facts, params)

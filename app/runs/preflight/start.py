@@ -152,6 +152,11 @@ def start_folder(session: Session, run: Run, lab: Lab) -> Path:
 def _nothing_fits(run: Run, left: set[str], kinds: frozenset[str]) -> tuple[str, dict[str, Any]]:
     """What to do instead: merge an adapter, or start from a run that leaves a whole model."""
     values: dict[str, Any] = {"name": run.name, "kinds": ", ".join(sorted(kinds)) or "-"}
+    if "quantized" in left and not left & WHOLE_MODELS:
+        return (
+            N_("“{name}” has left a quantized model, which cannot be trained or compressed further. Start from the run or the model that it was made from."),
+            values,
+        )  # fmt: skip
     if "adapter" not in left or not kinds & WHOLE_MODELS:
         return N_("“{name}” has left nothing that this lab takes. It takes: {kinds}."), values
     lab = lab_of(run)
