@@ -65,8 +65,10 @@ def load_model(
         ModelRefused: If the folder holds no model that can be loaded safely.
         LabError: If bitsandbytes is asked for and does not load here.
     """
-    read_facts(folder)
+    stored = read_facts(folder).quantization
     options: dict[str, Any] = {}
+    if stored == "bitsandbytes":
+        show_bitsandbytes()
     if quantization != "none":
         show_bitsandbytes()
         options["quantization_config"] = _quantization(quantization, double_quantization, dtype)

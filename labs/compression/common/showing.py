@@ -1,15 +1,21 @@
 """What the labs on compression show of the models they judged."""
 
 from collections.abc import Mapping, Sequence
+from math import ceil
+
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from labs.common.data import Question
 from labs.common.showing import SIDE_BY_SIDE, show_latency
 from labs.compression.common.params import CompressionParams
 from labs.compression.common.quality import Exam, Judged
-from labs.contract import Axis, Column, LabContext, Series
+from labs.contract import N_, Axis, Column, LabContext, Series
 
 # Columns that the page knows from tuning runs: an answer there is marked where it is right.
 KNOWN_COLUMNS = ("base", "tuned")
+SHOWN_BLOCKS = 3
+SHOWN_TOKENS = 64
 
 
 def show_judged(
@@ -95,3 +101,30 @@ def show_throughput(run: LabContext, arms: Mapping[str, Judged]) -> None:
     ]
     x, y = Axis("Prompts at once", log=True), Axis("Generation speed", "tokens/s")
     run.plot("throughput", "Throughput by batch size", x, y, series)
+
+
+def show_text(
+    run: LabContext,
+    params: CompressionParams,
+    tokenizer: PreTrainedTokenizerBase,
+    blocks: Tensor,
+    stream: Tensor,
+) -> None:
+    """What calibrates and what is judged on: how much of it, and how it begins."""
+    columns = [
+        Column("use", "Use"),
+        Column("split", "Split"),
+        Column("blocks", "Blocks"),
+        Column("length", "Length", "tokens"),
+        Column("tokens", "Tokens"),
+        Column("stride", "Stride", "tokens"),
+    ]
+    windows = ceil(len(stream) / params.evaluation_stride)
+    window, stride = params.evaluation_window, params.evaluation_stride
+    rows = [
+        [N_("Calibration"), "train", len(blocks), blocks.shape[1], blocks.numel(), None],
+        [N_("Perplexity"), "test", windows, window, len(stream), stride],
+    ]
+    run.table("text", "Running text, packed without padding", columns, rows)
+    shown = [{"block": tokenizer.decode(block[:SHOWN_TOKENS])} for block in blocks[:SHOWN_BLOCKS]]
+    run.samples("blocks", "Calibration blocks: how they begin", [Column("block", "Block")], shown)
