@@ -13,7 +13,8 @@ from labs.contract import Lab
 
 def runs_per_lab(session: Session, actor: User) -> dict[str, int]:
     """How many runs of each lab a person has started."""
-    counted = select(Run.lab, func.count()).where(Run.owner_id == actor.id).group_by(Run.lab)
+    own = (Run.owner_id == actor.id, Run.deleted_at.is_(None))
+    counted = select(Run.lab, func.count()).where(*own).group_by(Run.lab)
     return dict(session.execute(counted).all())
 
 

@@ -67,7 +67,8 @@ def read(form: FormData) -> Entered:
 def _parent(texts: Mapping[str, str]) -> str:
     """The run to go on from, where one is chosen in place of a base model."""
     chosen = texts.get("base_model", "")
-    return chosen.removeprefix(RUN) if chosen.startswith(RUN) else ""
+    named = _uuid(chosen.removeprefix(RUN)) if chosen.startswith(RUN) else None
+    return str(named) if named else ""
 
 
 def opened(entered: Entered, query: Mapping[str, str]) -> Entered:
