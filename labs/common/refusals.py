@@ -1,6 +1,6 @@
 """Why a base model cannot serve a tuning lab, in sentences that several labs use. Imports no torch."""
 
-from labs.common.params import TrainingParams
+from labs.common.params import Reading, TrainingParams
 from labs.contract import LabError
 from labs.formats import LABELLED
 from labs.models import ModelFacts
@@ -33,7 +33,7 @@ def refuse_unlabelled(form: str) -> LabError | None:
     )
 
 
-def refuse_length(facts: ModelFacts, params: TrainingParams) -> LabError | None:
+def refuse_length(facts: ModelFacts, params: Reading) -> LabError | None:
     """Rows longer than the model reads; what stands before them counts too."""
     extra_tokens = params.tokens_before + params.cached_before
     if params.max_length + extra_tokens <= facts.max_positions:

@@ -8,7 +8,8 @@ from labs.contract import LabError
 
 def dead_inputs(hessian: Tensor) -> Tensor:
     """Inputs that were zero for every token, so that nothing is known of their weights: [in]."""
-    return hessian.diagonal() == 0
+    dead: Tensor = hessian.diagonal() == 0
+    return dead
 
 
 def inverse_factor(hessian: Tensor, damping: float) -> Tensor:
@@ -31,6 +32,7 @@ def inverse_factor(hessian: Tensor, damping: float) -> Tensor:
     lower, failed = torch.linalg.cholesky_ex(damped)
     if not failed:
         inverse = torch.cholesky_inverse(lower)
+        factor: Tensor
         factor, failed = torch.linalg.cholesky_ex(inverse, upper=True)
     if failed:
         raise LabError(
