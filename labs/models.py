@@ -13,6 +13,7 @@ from typing import Any
 
 from labs.contract import Json
 from labs.model_files import TOKENIZERS, ModelRefused, Tensor, damaged, read_json, read_tensors
+from labs.packed import unpacked, whole_dtype
 
 __all__ = ["Matrix", "ModelFacts", "ModelRefused", "read_config", "read_facts"]
 
@@ -138,6 +139,9 @@ def _facts(folder: Path, config: Json, tensors: Mapping[str, Tensor]) -> ModelFa
     for tensor in tensors.values():
         kinds[tensor.dtype] += tensor.size
     stored = kinds.most_common(1)[0][0] if kinds else "F32"
+    on_disk, quantization = sum(tensor.bytes for tensor in tensors.values()), _quantization(config)
+    if quantization:
+        stored, tensors = whole_dtype(tensors), unpacked(tensors, config)
     tensors = {name: tensor for name, tensor in tensors.items() if not _is_buffer(name, tensor)}
     model_type = _word(config.get("model_type"))
     biases, matrices = _biases(tensors), _matrices(tensors, model_type in TRANSPOSED)
@@ -158,10 +162,10 @@ def _facts(folder: Path, config: Json, tensors: Mapping[str, Tensor]) -> ModelFa
         tied=bool(config.get("tie_word_embeddings", "lm_head.weight" not in tensors)),
         biases=biases,
         parameters=sum(tensor.size for tensor in tensors.values()),
-        bytes=sum(tensor.bytes for tensor in tensors.values()),
+        bytes=on_disk if quantization else sum(tensor.bytes for tensor in tensors.values()),
         dtype=DTYPE_NAMES.get(stored, stored.lower()),
         has_chat_template=_has_chat_template(folder),
-        quantization=_quantization(config),
+        quantization=quantization,
         matrices=matrices,
         sublayers=sublayers,
     )
