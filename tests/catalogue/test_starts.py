@@ -75,7 +75,7 @@ def test_the_form_starts_a_run_from_it_and_gives_it_again(sam: TestClient, merge
 def test_somebody_elses_run_is_no_choice(site: Site, merged: UUID) -> None:
     tess = site.client("tess")
     page = tess.get(f"/labs/quantization/runs/new?parent={merged}").text
-    assert str(merged) not in page
+    assert f"run:{merged}" not in page
     answer = tess.post("/labs/quantization/runs", data={"base_model": f"run:{merged}"})
     assert (answer.status_code, "There is no such run." in answer.text) == (422, True)
 
