@@ -9,7 +9,6 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 from uuid import UUID
 
 import httpx
@@ -33,7 +32,6 @@ LARGEST_ANSWER = 8 << 20
 EVENTS = "text/event-stream"
 BROKE_OFF = Broken(N_("The model's server broke off in the middle of its answer."))
 NO_ANSWER = Broken(N_("The model's server gave an answer that cannot be read."))
-Path = Literal["models", "chat/completions", "completions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ class Passage(Response):
     """The answer of a trainer's server, to one request within the asker's pace."""
 
     def __init__(
-        self, front: Front, asker: Asker, method: str, path: Path, content: bytes = b""
+        self, front: Front, asker: Asker, method: str, path: str, content: bytes = b""
     ) -> None:
         super().__init__()
         self.front = front

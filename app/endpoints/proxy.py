@@ -4,6 +4,7 @@ A key is the only authority here: cookies count for nothing, so no other site's 
 to a model in a person's name, and nothing needs a token against forgery.
 """
 
+from urllib.parse import quote
 from uuid import UUID
 
 from anyio.to_thread import run_sync
@@ -14,7 +15,7 @@ from starlette.responses import Response
 from app.database import reading
 from app.endpoints import keys
 from app.endpoints.address import Front
-from app.endpoints.passage import Asker, Passage, Path
+from app.endpoints.passage import Asker, Passage
 from app.endpoints.refusals import NoEndpoint, WrongKey
 from app.endpoints.standing import front_to
 from app.i18n import N_
@@ -27,6 +28,11 @@ async def list_models(request: Request, run_id: UUID) -> Response:
     return await passed_on(request, run_id, "models")
 
 
+@router.get("/models/{model:path}")
+async def show_model(request: Request, run_id: UUID, model: str) -> Response:
+    return await passed_on(request, run_id, f"models/{quote(model, safe='')}")
+
+
 @router.post("/chat/completions")
 async def chat(request: Request, run_id: UUID) -> Response:
     return await passed_on(request, run_id, "chat/completions")
@@ -37,10 +43,10 @@ async def complete(request: Request, run_id: UUID) -> Response:
     return await passed_on(request, run_id, "completions")
 
 
-async def passed_on(request: Request, run_id: UUID, path: Path) -> Response:
+async def passed_on(request: Request, run_id: UUID, path: str) -> Response:
     """Pass a request on for whoever holds its key, and count what the answer took."""
     key_id, front = await run_sync(find_way, bearer_of(request), run_id)
-    return Passage(front, Asker(key_id, True), request.method, path, await request.body())
+    return Passage(front, Asker(key_id, is_key=True), request.method, path, await request.body())
 
 
 def bearer_of(request: Request) -> str:

@@ -1,8 +1,7 @@
 """The endpoint of a run on pages: how it stands, keys, trying it, keeping it open, closing it."""
 
-import json
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated
 from uuid import UUID
 
 from anyio.to_thread import run_sync
@@ -16,6 +15,7 @@ from app.endpoints import control, keys
 from app.endpoints.address import Front
 from app.endpoints.passage import Asker, Passage
 from app.endpoints.standing import front_to, serving_run
+from app.endpoints.trial import read_trial
 from app.endpoints.views import EndpointCard, EndpointPage, card_of, with_error, with_figures
 from app.errors import AppError
 from app.html import render, wants_block
@@ -24,7 +24,6 @@ from app.security import Actor, Reader, Writer
 
 router = APIRouter(prefix="/runs/{run_id}/endpoint")
 PARTS = {part: f"endpoints/_{part}.html" for part in ("status", "keys", "snippets")}
-LONGEST_PROMPT = 100_000
 
 
 @router.get("")
@@ -80,27 +79,12 @@ def close(request: Request, actor: Actor, run_id: UUID) -> Response:
 
 
 @router.post("/trial")
-async def try_it(
-    actor: Actor,
-    run_id: UUID,
-    prompt: Annotated[str, Form(min_length=1, max_length=LONGEST_PROMPT)],
-    style: Annotated[Literal["chat", "text"], Form()] = "chat",
-    max_tokens: Annotated[int, Form(ge=1, le=4096)] = 128,
-    temperature: Annotated[float, Form(ge=0, le=2)] = 0.0,
-) -> Response:
+async def try_it(request: Request, actor: Actor, run_id: UUID) -> Response:
     """Ask the model from the page of its run; the answer streams as a client's would."""
     front = await run_sync(_front, actor, run_id)
-    shared = {"model": front.model, "max_tokens": max_tokens, "temperature": temperature}
-    asked: dict[str, Any] = {**shared, "stream": True}
-    if style == "chat":
-        asked["messages"] = [{"role": "user", "content": prompt}]
-    else:
-        asked["prompt"] = prompt
-    content = json.dumps(asked).encode()
-    path: Literal["chat/completions", "completions"] = (
-        "chat/completions" if style == "chat" else "completions"
-    )
-    return Passage(front, Asker(actor.id, False), "POST", path, content)
+    trial = read_trial(await request.form())
+    asker = Asker(actor.id, is_key=False)
+    return Passage(front, asker, "POST", trial.path, trial.body(front.model))
 
 
 def _front(actor: User, run_id: UUID) -> Front:

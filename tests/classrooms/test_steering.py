@@ -119,6 +119,8 @@ PRIVILEGED: tuple[Way, ...] = (
     ("maria", "/runs/{boosted_id}/boost/removal", {}, "unboost_run"),
     ("maria", "/runs/{held_id}/release", {}, "release_run"),
     ("maria", "/api/v1/runs/{held_id}/release", {}, "release_run"),
+    ("ada", "/runs/{over_id}/deletion", {}, "delete_run"),
+    ("ada", "/api/v1/runs/{over_id}/deletion", {}, "delete_run"),
     ("maria", "/runs/{run_id}/cancellation", {}, "cancel_run"),
     ("maria", "/api/v1/runs/{held_id}/cancellation", {}, "cancel_run"),
     ("maria", "/classrooms/{classroom_id}/sessions", HOURS, "session_scheduled"),
@@ -150,6 +152,14 @@ PRIVILEGED: tuple[Way, ...] = (
 OF_FILES = {
     "/library", "/library/{model_id}/check", "/library/hub", "/library/hub/{model_id}/cancellation",
     "/library/hub/{model_id}/retry",
+}  # fmt: skip
+# Steering a served model and keys to it: tests/endpoints/test_pages.py walks them.
+OF_ENDPOINTS = {
+    *(f"{way}/runs/{{run_id}}/endpoint/{deed}"
+      for way in ("", "/api/v1")
+      for deed in ("keys", "keys/{key_id}/revocation", "extension", "closing")),
+    "/runs/{run_id}/endpoint/trial", "/serve/{run_id}/v1/chat/completions",
+    "/serve/{run_id}/v1/completions",
 }  # fmt: skip
 # What people do with what is theirs.
 OF_ONES_OWN = {
@@ -191,6 +201,7 @@ def things(site: Site) -> dict[str, str]:
         "run_id": str(add_run(site, "sam")),
         "boosted_id": str(add_run(site, "sam", boosted_at=clock.now())),
         "held_id": str(add_run(site, "sam", RunState.HELD)),
+        "over_id": str(add_run(site, "sam", RunState.FAILED)),
         "classroom_id": str(monday.id),
         "session_id": str(planned.id),
         "user_id": str(site.people["tess"].id),
@@ -232,14 +243,15 @@ def test_every_route_that_changes_something_is_privileged_or_about_ones_own(site
     paths = get_openapi(title="all", version="1", routes=site.app.routes)["paths"]
     changing = {path for path, methods in paths.items() if set(methods) != {"get"}}
     same = {
-        **{"boosted_id": "run_id", "held_id": "run_id", "member_id": "user_id"},
+        **{"boosted_id": "run_id", "held_id": "run_id", "over_id": "run_id"},
+        "member_id": "user_id",
         **{"shared_id": "dataset_id", "retired_id": "model_id"},
     }
     walked = {
         re.sub("|".join(same), lambda found: same[found[0]], address)
         for _, address, _, _ in PRIVILEGED
     }
-    assert changing == walked | OF_ONES_OWN | OF_FILES
+    assert changing == walked | OF_ONES_OWN | OF_FILES | OF_ENDPOINTS
 
 
 def test_the_log_is_narrowed_to_an_act_or_a_person_and_paged(

@@ -60,6 +60,8 @@ OWN = {
     "POST /runs/{run_id}/resubmission", "POST /api/v1/runs/{run_id}/resubmission",
     "POST /api/v1/runs/{run_id}/release", "GET /runs/{run_id}/report",
     "POST /runs/{run_id}/same-work", "POST /api/v1/runs/{run_id}/same-work",
+    "GET /runs/{run_id}/deletion/new", "POST /runs/{run_id}/deletion",
+    "POST /api/v1/runs/{run_id}/deletion",
     "POST /runs/{run_id}/boost/removal", "GET /runs/{run_id}/events", "GET /datasets/{dataset_id}",
     "POST /datasets/{dataset_id}/deletion", "GET /datasets/{dataset_id}/deletion/new",
     "GET /datasets/{dataset_id}/file", "POST /datasets/{dataset_id}/shares",
@@ -74,6 +76,22 @@ OWN = {
     "GET /api/v1/runs/{run_id}/artifacts/{name}/{path}", "GET /api/v1/runs/{run_id}/notebook",
     "GET /api/v1/datasets/{dataset_id}", "GET /library/{model_id}", "GET /api/v1/models/{model_id}",
 }  # fmt: skip
+# Of a run that serves a model: tests/endpoints walks them with one that does.
+SERVING = {
+    "GET /runs/{run_id}/endpoint", "POST /runs/{run_id}/endpoint/keys",
+    "POST /runs/{run_id}/endpoint/keys/{key_id}/revocation", "POST /runs/{run_id}/endpoint/trial",
+    "POST /runs/{run_id}/endpoint/extension", "POST /runs/{run_id}/endpoint/closing",
+    "GET /api/v1/runs/{run_id}/endpoint", "GET /api/v1/runs/{run_id}/endpoint/keys",
+    "POST /api/v1/runs/{run_id}/endpoint/keys",
+    "POST /api/v1/runs/{run_id}/endpoint/keys/{key_id}/revocation",
+    "POST /api/v1/runs/{run_id}/endpoint/extension", "POST /api/v1/runs/{run_id}/endpoint/closing",
+}  # fmt: skip
+OWN |= SERVING
+# Opened by the key of a served model and by nothing else.
+KEYED = {
+    "GET /serve/{run_id}/v1/models", "GET /serve/{run_id}/v1/models/{model}",
+    "POST /serve/{run_id}/v1/chat/completions", "POST /serve/{run_id}/v1/completions",
+}  # fmt: skip
 # Of a class: its students see the first alone, people of other classes none.
 CLASS = {
     "GET /classrooms/{classroom_id}", "GET /classrooms/{classroom_id}/sessions",
@@ -82,7 +100,7 @@ CLASS = {
     "POST /classrooms/{classroom_id}/sessions/{session_id}/extension",
     "POST /classrooms/{classroom_id}/sessions/{session_id}/end",
 }  # fmt: skip
-EVERY = sorted(PUBLIC | ADMIN | SIGNED_IN | OWN | CLASS)
+EVERY = sorted(PUBLIC | ADMIN | SIGNED_IN | OWN | CLASS | KEYED)
 
 
 def routes_of(site: Site) -> set[str]:
@@ -120,7 +138,7 @@ def test_strangers_are_sent_to_sign_in(site: Site, sams: str, route: str) -> Non
     status = ask(site.client(), route, id=sams)
     if route == "GET /metrics":
         assert status == 403
-    elif route.startswith("GET") and not api:
+    elif route.startswith("GET") and not api and route not in KEYED:
         assert status == 303
     else:
         assert status == 401
@@ -150,9 +168,16 @@ def test_a_run_is_its_owners_and_their_instructors(site: Site, sams: str, route:
     for name in ("tess", "tariq"):
         assert ask(site.client(name), route, id=sams) == 404
     seen = {ask(site.client(name), route, id=sams) for name in ("sam", "maria", "ada")}
+    if route in SERVING:
+        assert seen == {404}  # the run is found, and serves no model
+        return
     # Not for a student, or only for the owner; the others find it over.
     if any(act in route for act in ("release", "boost", "same-work")):
         assert seen == {403, 409}
+    elif route.endswith("deletion/new"):
+        assert seen == {200, 403}  # an instructor looks on
+    elif route.endswith("/deletion"):
+        assert seen in ({200, 404}, {303, 404})  # sam's own deed; then it is gone for all
     elif "resubmission" in route:
         assert seen == {403, 422}  # the owner's base model is not on this disk
     elif "cancellation" in route and route.startswith("POST"):
