@@ -18,9 +18,6 @@ from labs.compression.serve.asked import Asked, Engine, Finish, Piece
 from labs.compression.serve.protocol import Refused, Wanted
 from labs.compression.serve.stops import StopCutter
 
-# Requests under way and waiting; one more is told to come back later.
-MOST_WAITING = 64
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -28,6 +25,8 @@ class Limits:
 
     context: int
     max_new_tokens: int
+    # Requests under way and waiting; one more is told to come back later.
+    waiting: int = 64
 
 
 @dataclass(slots=True, eq=False)
@@ -50,7 +49,7 @@ class Answerer:
         self.tokenizer = tokenizer
         self.model = model
         self.limits = limits
-        self._pool = ThreadPoolExecutor(MOST_WAITING, thread_name_prefix="answer")
+        self._pool = ThreadPoolExecutor(max(1, limits.waiting), thread_name_prefix="answer")
         self._under_way: set[Answering] = set()
 
     def prepare(self, wanted: Wanted) -> Answering:
@@ -60,8 +59,10 @@ class Answerer:
                 f"There is no model “{wanted.model}” here. This endpoint serves “{self.model}”."
             )
             raise Refused(404, message, "model", "model_not_found")
-        if len(self._under_way) >= MOST_WAITING:
-            message = f"{MOST_WAITING} requests are being answered or wait. Try again in a moment."
+        if len(self._under_way) >= self.limits.waiting:
+            message = (
+                f"{self.limits.waiting} requests are being answered or wait. Try again in a moment."
+            )
             raise Refused(429, message, None, "rate_limit_exceeded", retry_after=1)
         prompt = self._prompt(wanted)
         asked = Asked(

@@ -12,6 +12,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -135,8 +136,9 @@ class Front:
         return JSONResponse(self._lease.status().json())
 
     async def _extend(self, request: Request) -> Response:
-        seconds = (await _body(request)).get("seconds")
-        if type(seconds) not in (int, float) or not 0 < seconds <= LONGEST_EXTENSION:
+        seconds: Any = (await _body(request)).get("seconds")
+        is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+        if not is_number or not 0 < seconds <= LONGEST_EXTENSION:
             raise Refused(400, "“seconds” must be a number from 0 to 86400.", "seconds")
         self._lease.extend(seconds)
         return JSONResponse(self._lease.status().json())

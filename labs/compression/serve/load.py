@@ -3,15 +3,16 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import cycle
+from typing import Any, TypeVar
 
 import httpx
 
 from labs.compression.serve.figures import Level, Timing
-from labs.contract import Json, LabContext, Stopped
+from labs.contract import Json, LabContext
 
 # Beyond a level's time, an answer under way is waited for so long, then counted as an error.
 PATIENCE_SECONDS = 600.0
@@ -19,6 +20,7 @@ STOP_LOOK_SECONDS = 0.1
 CONNECT_SECONDS = 10.0
 
 Ids = Sequence[int]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ async def _measure(
     return Level(concurrency, time.perf_counter() - started, tuple(timings), errors)
 
 
-async def _unless_stopped(run: LabContext, work):  # type: ignore[no-untyped-def]
+async def _unless_stopped(run: LabContext, work: Coroutine[Any, Any, Result]) -> Result:
     """Do it, and let go of it as soon as the run is to stop."""
     task = asyncio.ensure_future(work)
     try:
@@ -157,6 +159,3 @@ async def _events(reply: httpx.Response) -> AsyncIterator[Json]:
     async for line in reply.aiter_lines():
         if line.startswith("data: ") and line != "data: [DONE]":
             yield json.loads(line.removeprefix("data: "))
-
-
-__all__ = ["Failed", "Stopped", "Target", "ask", "measure", "prompts_of"]

@@ -131,7 +131,7 @@ def show_report(run: LabContext, params: ServeParams, engine: str) -> None:
     levels: list[Json] = tested.get("levels", [])
     best = max((level["serve/tokens_per_second"] for level in levels), default=None)
     columns = [Column("what", "What"), Column("value", "Value"), Column("unit", "Unit")]
-    rows = [
+    rows: list[list[Any]] = [
         [N_("Engine"), ENGINES[engine], ""],
         [N_("Prompt length"), params.prompt_tokens, N_("tokens")],
         [N_("Answer length"), params.output_tokens, N_("tokens")],

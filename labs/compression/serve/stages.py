@@ -8,7 +8,7 @@ from labs.common.data import prepare
 from labs.common.formatting import template_name
 from labs.common.loading import load_tokenizer
 from labs.compression.serve import load, showing
-from labs.compression.serve.figures import Level, mean, percentile
+from labs.compression.serve.figures import Level, Timing, mean, percentile
 from labs.compression.serve.service import Service, end, ensure, keep_open
 from labs.compression.serve.spec import LAB, ServeParams
 from labs.contract import Json, LabContext, LabError
@@ -151,7 +151,7 @@ def _target(service: Service) -> load.Target:
     return load.Target(service.address, service.test_secret, service.model)
 
 
-def _ask(service: Service, run: LabContext, asked: Json) -> tuple[str, load.Timing]:
+def _ask(service: Service, run: LabContext, asked: Json) -> tuple[str, Timing]:
     try:
         return load.ask(run, _target(service), asked)
     except load.Failed as error:

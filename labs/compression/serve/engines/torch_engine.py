@@ -11,6 +11,7 @@ import threading
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,16 +56,21 @@ class Batch:
     mask: Tensor
 
     @property
+    def layers(self) -> list[Any]:
+        """Those of the cache, with `keys` and `values`: [rows, heads, length, head size]."""
+        return list(self.cache.layers)
+
+    @property
     def can_be_joined(self) -> bool:
         """Whether keys and values are kept for every position, one beside the other."""
-        return all(type(layer) is DynamicLayer for layer in self.cache.layers)
+        return all(type(layer) is DynamicLayer for layer in self.layers)
 
     def join(self, other: "Batch") -> None:
         """Put the rows of another batch below these."""
         length = max(self.mask.shape[1], other.mask.shape[1])
         self.pad_to(length)
         other.pad_to(length)
-        for mine, theirs in zip(self.cache.layers, other.cache.layers, strict=True):
+        for mine, theirs in zip(self.layers, other.layers, strict=True):
             mine.keys = torch.cat([mine.keys, theirs.keys])
             mine.values = torch.cat([mine.values, theirs.values])
         self.mask = torch.cat([self.mask, other.mask])
@@ -76,7 +82,7 @@ class Batch:
         if missing:
             pad = torch.nn.functional.pad
             self.mask = pad(self.mask, (missing, 0))
-            for layer in self.cache.layers:
+            for layer in self.layers:
                 layer.keys = pad(layer.keys, (0, 0, missing, 0))
                 layer.values = pad(layer.values, (0, 0, missing, 0))
 
@@ -93,7 +99,7 @@ class Batch:
         unused = int(self.mask.any(0).int().argmax())
         if unused and self.can_be_joined:
             self.mask = self.mask[:, unused:]
-            for layer in self.cache.layers:
+            for layer in self.layers:
                 layer.keys = layer.keys[..., unused:, :]
                 layer.values = layer.values[..., unused:, :]
 
@@ -240,9 +246,9 @@ class TorchEngine:
                 row.tokens.put(error)
         self._batches = []
         while error is None and not self._waiting.empty():
-            row = self._waiting.get()
-            if row is not None:
-                row.tokens.put(None)
+            waiting = self._waiting.get()
+            if waiting is not None:
+                waiting.tokens.put(None)
 
 
 def choose(logits: Tensor, asked: Asked, dice: torch.Generator | None) -> int:
