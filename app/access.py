@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 from uuid import UUID
 
-from sqlalchemy import BindParameter, ColumnElement, or_, select, true
+from sqlalchemy import BindParameter, ColumnElement, and_, or_, select, true
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.errors import Forbidden
@@ -26,6 +26,7 @@ class Action(StrEnum):
 
     CANCEL_RUN = "cancel_run"
     RELEASE_RUN = "release_run"
+    DELETE_RUN = "delete_run"
     BOOST_RUN = "boost_run"
     STEER_ENDPOINT = "steer_endpoint"
     MANAGE_CLASS = "manage_class"
@@ -48,7 +49,7 @@ INSTRUCTOR_MAY = frozenset(
 
 
 # What people may do with runs of their own.
-OWNER_MAY = frozenset({Action.CANCEL_RUN, Action.STEER_ENDPOINT})
+OWNER_MAY = frozenset({Action.CANCEL_RUN, Action.DELETE_RUN, Action.STEER_ENDPOINT})
 
 
 def classes_taught(actor: Viewer) -> ColumnElement[bool]:
@@ -60,8 +61,9 @@ def classes_taught(actor: Viewer) -> ColumnElement[bool]:
 
 
 def visible(actor: Viewer) -> ColumnElement[bool]:
-    """The runs an actor may read: own ones; an instructor's students'; all for an admin."""
-    return visible_owner(actor, Run.owner_id)
+    """The runs an actor may read: own ones; an instructor's students'; all for an admin. Deleted
+    ones nobody."""
+    return and_(Run.deleted_at.is_(None), visible_owner(actor, Run.owner_id))
 
 
 def visible_owner(actor: Viewer, owner: InstrumentedAttribute[UUID]) -> ColumnElement[bool]:
@@ -86,7 +88,7 @@ def usable(actor: Viewer) -> ColumnElement[bool]:
 
 
 def can(actor: User, action: Action, run_owner: UUID | None = None) -> bool:
-    """Whether the actor may do this; a run's owner may always cancel it and close its endpoint.
+    """Whether the actor may do this; a run's owner may always cancel and delete it and close its endpoint.
 
     The run must have come from a query that `visible` filtered: an instructor's right
     to cancel reaches as far as what they see.

@@ -85,6 +85,23 @@ class Conflict(AppError):
     title = N_("Conflict")
 
 
+class InUse(Conflict):
+    """Others are made from the thing, so it stays.
+
+    Attributes:
+        used_by: Id and name of those that the person may see; `others` counts the rest.
+    """
+
+    title = N_("In use")
+
+    def __init__(
+        self, message: str, used_by: Sequence[tuple[Any, str]], others: int, **values: Any
+    ) -> None:
+        super().__init__(message, **values)
+        self.used_by = tuple(used_by)
+        self.others = others
+
+
 class TooLarge(AppError):
     """The body or file is over its limit."""
 

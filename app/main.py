@@ -28,6 +28,7 @@ ROUTERS = (
     "app.catalogue.routes",
     "app.runs.routes",
     "app.runs.same_work_routes",
+    "app.runs.deletion_routes",
     "app.runs.stream",
     "app.endpoints.routes",
     "app.endpoints.proxy",

@@ -97,6 +97,9 @@ def _problem(error: AppError, status: int) -> Response:
         body["alternatives"] = [
             {**each, "title": gettext(each["title"])} for each in error.alternatives
         ]
+    if isinstance(error, errors.InUse):
+        body["used_by"] = [{"id": str(key), "name": name} for key, name in error.used_by]
+        body["others"] = error.others
     headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "5"}}.get(status)
     # Escaped to ASCII: a value quoted from the request may hold a lone surrogate.
     content = json.dumps(body, ensure_ascii=True)

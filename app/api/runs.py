@@ -23,7 +23,7 @@ from app.metrics import store
 from app.metrics.chunk import Floats, Ints
 from app.metrics.downsample import min_max
 from app.models import Run, RunState, User
-from app.runs import lifecycle, queries, same_work, taking
+from app.runs import deletion, lifecycle, queries, same_work, taking
 from app.runs.dispatch import fill_devices
 from app.runs.submit import Submission, settled, submit
 from app.security import Actor, Reader, Writer
@@ -123,6 +123,13 @@ def cancel_run(session: Writer, actor: Actor, run_id: UUID) -> Response:
     after_commit(session, fill_devices)
     run = session.get_one(Run, run_id)
     return Json({"id": run_id, "state": state, "links": run_links(run)}, 202)
+
+
+@router.post("/{run_id}/deletion")
+def delete_run(session: Writer, actor: Actor, run_id: UUID) -> Response:
+    """Delete a run that is over and that no other was made from; 409 lists those that were."""
+    deletion.delete_run(session, actor, run_id)
+    return Json({"id": run_id, "deleted": True})
 
 
 @router.post("/{run_id}/same-work")

@@ -16,7 +16,8 @@ Shape = dict[str, Any]
 
 def run_links(run: Any) -> dict[str, str]:
     own = f"/api/v1/runs/{run.id}"
-    parts = ("events", "metrics", "log", "artifacts", "notebook", "cancellation", "resubmission")
+    parts = ("events", "metrics", "log", "artifacts", "notebook", "cancellation", "deletion",
+             "resubmission")  # fmt: skip
     return {"self": own, "page": f"/runs/{run.id}", **{part: f"{own}/{part}" for part in parts}}
 
 

@@ -55,8 +55,9 @@ def actors(session: Session) -> Sequence[User]:
 
 
 def names_of_runs(session: Session, ids: Collection[UUID]) -> Mapping[UUID, tuple[str, str]]:
-    """Name and owner of each of these runs."""
+    """Name and owner of each of these runs that is not deleted: that has no page to link to."""
     found = select(Run.id, Run.name, User.name).join(User, User.id == Run.owner_id)
+    found = found.where(Run.deleted_at.is_(None))
     return {
         key: (name, owner) for key, name, owner in session.execute(found.where(Run.id.in_(ids)))
     }

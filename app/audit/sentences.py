@@ -19,6 +19,7 @@ SENTENCES: Mapping[str, str] = {
     "boost_run": N_("moved {target} up in the queue"),
     "unboost_run": N_("put {target} back in line"),
     "cancel_run": N_("cancelled {target}"),
+    "delete_run": N_("deleted {target}"),
     "release_run": N_("let {target} try again"),
     "endpoint_key_made": N_("made a key to the endpoint of {target}"),
     "endpoint_key_revoked": N_("revoked a key to the endpoint of {target}"),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from app import clock
@@ -19,7 +19,7 @@ from app.datasets.apart import TooHard, check
 from app.datasets.verdicts import stored_verdict
 from app.errors import Conflict, FieldError, InvalidInput
 from app.i18n import N_, sentence
-from app.models import Dataset, Run, User
+from app.models import Dataset, Run, RunResource, User
 from app.settings import get_settings
 from labs.datasets import Problem, Verdict
 from labs.files.kinds import SUFFIXES
@@ -135,9 +135,10 @@ def delete_dataset(session: Session, dataset: Dataset) -> None:
 
 
 def uses(session: Session, dataset: Dataset) -> int:
-    """How many runs learn from it."""
-    counted = select(func.count()).select_from(Run).where(Run.dataset_id == dataset.id)
-    return session.scalar(counted) or 0
+    """How many runs learn from it or were given it; deleted ones too, whose rows name it yet."""
+    given = select(RunResource.run_id).where(RunResource.dataset_id == dataset.id)
+    named = or_(Run.dataset_id == dataset.id, Run.id.in_(given))
+    return session.scalar(select(func.count()).select_from(Run).where(named)) or 0
 
 
 @contextmanager

@@ -53,7 +53,9 @@ def group_runs(session: Session, actor: User, group: RunGroup) -> Sequence[Run]:
 def progress(session: Session, groups: Collection[RunGroup]) -> Mapping[UUID, Progress]:
     """How far each of these groups is, in one query."""
     ids = [group.id for group in groups]
-    counted = select(Run.group_id, Run.state, func.count()).where(Run.group_id.in_(ids))
+    counted = select(Run.group_id, Run.state, func.count()).where(
+        Run.group_id.in_(ids), Run.deleted_at.is_(None)
+    )
     states: dict[UUID | None, dict[RunState, int]] = {each: {} for each in ids}
     for group_id, state, count in session.execute(counted.group_by(Run.group_id, Run.state)):
         states[group_id][state] = count
@@ -61,5 +63,7 @@ def progress(session: Session, groups: Collection[RunGroup]) -> Mapping[UUID, Pr
 
 
 def _listed(actor: User) -> Select[RunGroup]:
-    shown = select(RunGroup).where(visible_owner(actor, RunGroup.owner_id))
+    """Groups whose runs were all deleted have nothing to show."""
+    left = select(Run.id).where(Run.group_id == RunGroup.id, Run.deleted_at.is_(None))
+    shown = select(RunGroup).where(visible_owner(actor, RunGroup.owner_id), left.exists())
     return shown.options(joinedload(RunGroup.owner))

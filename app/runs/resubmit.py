@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app import clock
-from app.errors import Conflict, FieldError, Forbidden, InvalidInput
+from app.errors import Conflict, FieldError, Forbidden, InvalidInput, NotFound
 from app.i18n import N_
 from app.models import Run, User
 from app.runs.choices import Choice, find_choice, lab_and_params
@@ -60,7 +60,9 @@ def resubmit(
     run = get_run(session, actor, run_id)
     _check(actor, run)
     # Two that come at once must not both take the one place.
-    session.execute(select(Run.id).where(Run.id == run_id).with_for_update())
+    still = select(Run.id).where(Run.id == run_id, Run.deleted_at.is_(None))
+    if session.scalar(still.with_for_update()) is None:
+        raise NotFound(N_("There is no such run."))
     choice = _find(run, name)
     place = place_of(session, run)
     new = submit(session, actor, _submission(run, choice, place, key))

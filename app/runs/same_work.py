@@ -110,7 +110,7 @@ def find(
 def done(session: Session, marks: Collection[str]) -> set[str]:
     """Which of these fingerprints any finished run has: `find` has nothing for the others."""
     found = select(Run.fingerprint).where(
-        Run.fingerprint.in_(marks), Run.state == RunState.SUCCEEDED
+        Run.fingerprint.in_(marks), Run.state == RunState.SUCCEEDED, Run.deleted_at.is_(None)
     )
     return {mark for mark in session.scalars(found.distinct()) if mark is not None}
 
@@ -139,7 +139,7 @@ def origin_of(session: Session, reader: User, run: Run) -> Origin:
     device = session.get(Device, measured.device) if measured.device else None
     started, finished = measured.started_at, measured.finished_at
     assert finished is not None, f"run {measured.id} succeeded without an end"
-    is_own = measured.owner_id == reader.id
+    is_own = measured.owner_id == reader.id and measured.deleted_at is None
     return Origin(
         device=device.title if device else measured.device or "",
         measured_at=finished,
@@ -171,6 +171,7 @@ def _sources(
         .where(
             Run.fingerprint == mark,
             Run.state == RunState.SUCCEEDED,
+            Run.deleted_at.is_(None),
             Dataset.sha256 == dataset.sha256,
             or_(own, _shared(classroom, dataset)) if classroom else own,
         )

@@ -16,11 +16,18 @@ if TYPE_CHECKING:
 
 
 def sent_before(session: Session, actor: User, submission: "Submission") -> Run | None:
-    """The run that this key has made already; `Conflict` where it asked for another."""
+    """The run that this key has made already; `Conflict` where that was another or is deleted."""
     key = submission.idempotency_key
     if key is None or not key.isprintable():
         return None  # nothing was ever kept under such a key, and Postgres does not even look
     known = session.scalar(select(Run).where(Run.owner_id == actor.id, Run.idempotency_key == key))
+    if known is not None and known.deleted_at is not None:
+        raise Conflict(
+            N_(
+                "The run “{name}” that this key has made was deleted. Send a new key with a new run."
+            ),
+            name=known.name,
+        )
     if known is not None and not _asks_for(session, submission, known):
         raise Conflict(
             N_(

@@ -14,6 +14,7 @@ from app.runs import lifecycle, queries, same_work, taken_files
 from app.runs.same_work import Offer
 
 COPIED = (MetricChunk, MetricLatest, Artifact)
+NOTHING_LEFT = N_("There is no finished result for this run to take over any more.")
 # What the run itself shows, as its row keeps it.
 SHOWN = (
     "environment", "peak_memory_bytes", "metric_rows", "stage", "stage_started_at",
@@ -40,7 +41,7 @@ def take_offer(session: Session, actor: User, run_id: UUID) -> Run:
         raise Conflict(N_("This run does not wait any more."))
     offer = same_work.offer_for(session, run)
     if offer is None:
-        raise Conflict(N_("There is no finished result for this run to take over any more."))
+        raise Conflict(NOTHING_LEFT)
     take(session, run, offer)
     return run
 
@@ -49,10 +50,10 @@ def take(session: Session, run: Run, offer: Offer) -> None:
     """End a waiting run with another's result, in the transaction of the caller.
 
     Raises:
-        Conflict: If the run does not wait any more.
+        Conflict: If the run does not wait any more, or the other was deleted a moment ago.
         Unavailable: If its files cannot be written.
     """
-    source = session.get_one(Run, offer.source)
+    source = _held(session, offer.source)
     _link_files(source.id, run.id)
     try:
         for table in COPIED:
@@ -64,6 +65,15 @@ def take(session: Session, run: Run, offer: Offer) -> None:
         taken_files.forget(run.id)
         raise
     after_commit(session, taken_files.put_in_place, run.id)
+
+
+def _held(session: Session, source_id: UUID) -> Run:
+    """The finished run, which nobody deletes until the rows are copied."""
+    still = select(Run).where(Run.id == source_id, Run.deleted_at.is_(None))
+    source = session.scalar(still.with_for_update(read=True))
+    if source is None:
+        raise Conflict(NOTHING_LEFT)
+    return source
 
 
 def _link_files(source_id: UUID, run_id: UUID) -> None:

@@ -22,6 +22,7 @@ from app.runs import queries
 from app.runs.causes import Step
 from app.runs.charts import Chart, charts_of, embedded, lines_of, points_of
 from app.runs.coach import Coach, coach_of
+from app.runs.deletion import Deletion, deletion_of
 from app.runs.ending import Ending, ending_of
 from app.runs.labs_of import lab_of
 from app.runs.memory_card import MemoryCard, memory_card
@@ -87,6 +88,7 @@ class RunPage:
     tries: Sequence[AttemptLine]
     parameters: Sequence[ParameterRow]
     lineage: Lineage
+    deletion: Deletion | None
     may_open_dataset: bool
     log: str
     seen: str
@@ -134,6 +136,7 @@ def run_page(session: Session, actor: User, run: Run) -> RunPage:
         tries=timeline(run, attempts, reached),
         parameters=_parameters(run, lab, named_by(session, run.id)),
         lineage=lineage_of(session, actor, run),
+        deletion=deletion_of(session, actor, run),
         may_open_dataset=queries.may_open(session, actor, run.dataset_id),
         log=log.text,
         seen=f"{frame.next_row}.{events[-1].seq if events else 0}.{log.end}",

@@ -1,4 +1,5 @@
-"""Forgets what can be made again or what nobody needs: packed downloads, uploads left half-way.
+"""Forgets what can be made again or what nobody needs: packed downloads, uploads left half-way,
+folders of deleted runs.
 
 Nothing that was used a moment ago is touched, and whoever is reading a file reads it to its end:
 the system keeps an open file until it is closed.
@@ -13,6 +14,7 @@ from sqlalchemy import select
 
 from app.database import reading
 from app.models import Dataset
+from app.runs.deletion import remove_left_over
 from app.settings import get_settings
 
 NEARLY_FULL = 0.8
@@ -29,7 +31,8 @@ def tidy() -> int:
     now = time.time()
     left = (*_unfinished(), *_unnamed())
     return (
-        sum(_forget(path) for path in left if _unused(path, now) > LEFT_SECONDS)
+        remove_left_over()
+        + sum(_forget(path) for path in left if _unused(path, now) > LEFT_SECONDS)
         + sum(_forget(path) for path in packed() if _unused(path, now) > KEPT_SECONDS)
         + _make_room(now)
     )

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from app.models import Dataset, LanguageModel, Run, User
+from app.models import Dataset, LanguageModel, Run, RunState, User
 from app.settings import get_settings
 from app.storage.tidy import is_nearly_full, packed
 
@@ -26,6 +26,7 @@ class LargeRun:
     name: str
     owner: str
     bytes: int
+    is_over: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,9 @@ def storage_page(session: Session) -> StoragePage:
         },
         by_owner=_by_owner(runs_of, _uploads(session)),
         largest=[
-            LargeRun(each, known[each].name, known[each].owner, sizes[each])
+            LargeRun(
+                each, known[each].name, known[each].owner, sizes[each], known[each].state.is_over
+            )
             for each in large[:LISTED]
         ],
         orphans=sum(size for run_id, size in sizes.items() if run_id not in known),
@@ -94,8 +97,9 @@ def _run_sizes(folder: Path) -> dict[str, int]:
     return {each.name: folder_bytes(each) for each in folder.iterdir() if each.is_dir()}
 
 
-def _runs() -> Select[UUID, str, str]:
-    return select(Run.id, Run.name, User.name.label("owner")).join(User, User.id == Run.owner_id)
+def _runs() -> Select[UUID, str, RunState, str]:
+    columns = select(Run.id, Run.name, Run.state, User.name.label("owner"))
+    return columns.join(User, User.id == Run.owner_id).where(Run.deleted_at.is_(None))
 
 
 def _uploads(session: Session) -> dict[str, int]:

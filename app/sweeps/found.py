@@ -7,8 +7,9 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from app.errors import NotFound
 from app.groups.queries import group_runs
-from app.i18n import gettext
+from app.i18n import N_, gettext
 from app.metrics.store import MetricFrame, latest, read
 from app.models import Run, RunGroup, User
 from app.runs.labs_of import lab_of
@@ -44,6 +45,8 @@ class Found:
 def find(session: Session, actor: User, group: RunGroup, metric: str = "") -> Found:
     """The sweep by this metric, or by the lab's headline where nothing else is asked for."""
     runs = group_runs(session, actor, group)
+    if not runs:
+        raise NotFound(N_("The runs of this sweep are gone."))
     lab = lab_of(runs[0])
     values = latest(session, [run.id for run in runs])
     metrics = judged(lab, values)
