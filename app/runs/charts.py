@@ -18,7 +18,7 @@ from labs.contract import Lab, Metric
 POINTS = 800
 SIGNIFICANT_DIGITS = 7
 COLOURS = 8
-SPLITS = frozenset({"train", "eval", "test"})
+SPLITS = frozenset({"train", "eval", "test", "alone", "teacher"})
 FAMILY_TITLES: Mapping[str, str] = {
     "loss": N_("Loss"),
     "accuracy": N_("Accuracy"),
