@@ -19,6 +19,7 @@ PART_TITLES: Mapping[str, str] = {
     "merging": N_("Merging at the end"),
     "calibration": N_("Calibration text inside the model"),
     "integers": N_("The quantized weights"),
+    "second_student": N_("The student that learns alone"),
     "observed": N_("What is gathered of the inputs"),
 }
 
