@@ -19,6 +19,7 @@ from app.api.work import Work
 from app.database import after_commit
 from app.errors import FieldError, InvalidInput
 from app.i18n import N_
+from app.lineage.onward import onward_of
 from app.metrics import store
 from app.metrics.chunk import Floats, Ints
 from app.metrics.downsample import min_max
@@ -108,12 +109,14 @@ def whole_run(session: Session, actor: User, run_id: UUID) -> dict[str, Any]:
     artifacts = queries.artifacts(session, run_id)
     latest = store.latest(session, [run_id])[run_id]
     told = run_json(run, events, attempts, artifacts, latest)
+    onward = onward_of(run, artifacts)
     told["lineage"] |= relatives_json(session, actor, run)
     return {
         **told,
         **outcome_json(session, actor, run, events, attempts, artifacts, latest),
         "same_as": same_as_json(session, actor, run),
         "group": group_of(session, run),
+        "onward": onward.as_json() if onward else [],
     }
 
 

@@ -16,6 +16,7 @@ from labs.contract import Lab
 
 CHOSEN = ("base_model", "dataset")
 SETTING = "set."
+ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +73,16 @@ def _parent(texts: Mapping[str, str]) -> str:
 
 
 def opened(entered: Entered, query: Mapping[str, str]) -> Entered:
-    """A form as an address opens it: `parent`, `base_model`, `dataset`, and `set.NAME` for parameters."""
+    """A form as an address opens it: `parent`, `base_model`, `dataset`, and `set.NAME` for
+    parameters, `stages=all`."""
     chosen = {name: text for name in CHOSEN if (text := query.get(name))}
     settings = {
         name.removeprefix(SETTING): text for name, text in query.items() if name.startswith(SETTING)
     }
     parent = query.get("parent") or ("" if "base_model" in chosen else entered.parent)
-    return replace(entered, texts={**entered.texts, **settings, **chosen}, parent=parent)
+    stages = None if query.get("stages") == ALL else entered.stages
+    texts = {**entered.texts, **settings, **chosen}
+    return replace(entered, texts=texts, parent=parent, stages=stages)
 
 
 def submission(lab: Lab, entered: Entered) -> Submission:

@@ -13,6 +13,7 @@ from app.forms import Field, Values, param_fields
 from app.i18n import N_, gettext
 from app.models import Run, User
 from app.runs.queries import list_runs
+from app.sweeps.ready import ReadySweep, ready_sweep
 from labs import registry
 from labs.contract import Chapter, Lab
 
@@ -54,6 +55,7 @@ class LabPage:
     parameters: Sequence[Field]
     key: str
     seed: str
+    sweep: ReadySweep | None
 
 
 def labs_page(session: Session, actor: User) -> LabsPage:
@@ -80,6 +82,7 @@ def lab_page(session: Session, actor: User, lab: Lab) -> LabPage:
         parameters=own_fields(lab),
         key=uuid4().hex,
         seed=DEFAULT_SEED,
+        sweep=ready_sweep(lab, seed=DEFAULT_SEED),
     )
 
 

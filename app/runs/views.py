@@ -14,6 +14,7 @@ from app.endpoints.views import EndpointCard, card_of
 from app.errors import NotFound
 from app.forms import as_text
 from app.i18n import gettext
+from app.lineage.onward import Onward, onward_of
 from app.lineage.tree import Lineage, lineage_of
 from app.metrics.store import latest, read
 from app.models import Artifact, Attempt, Run, RunGroup, RunState, User
@@ -88,6 +89,7 @@ class RunPage:
     tries: Sequence[AttemptLine]
     parameters: Sequence[ParameterRow]
     lineage: Lineage
+    onward: Onward | None
     deletion: Deletion | None
     may_open_dataset: bool
     log: str
@@ -136,6 +138,7 @@ def run_page(session: Session, actor: User, run: Run) -> RunPage:
         tries=timeline(run, attempts, reached),
         parameters=_parameters(run, lab, named_by(session, run.id)),
         lineage=lineage_of(session, actor, run),
+        onward=onward_of(run, artifacts),
         deletion=deletion_of(session, actor, run),
         may_open_dataset=queries.may_open(session, actor, run.dataset_id),
         log=log.text,
