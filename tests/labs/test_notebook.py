@@ -17,9 +17,11 @@ LABS = registry.all_labs()
 def recipe(model: str, dataset: str, slug: str = "lora") -> Recipe:
     lab = registry.get(slug)
     own = {"rank": 2} if slug == "lora" else {}
+    small = {"steps": 2, "batch_size": 2, "max_length": 64, **own}
+    own_fields = {name: value for name, value in small.items() if name in lab.params.model_fields}
     return Recipe(
         lab=lab,
-        params=lab.params.model_validate({"steps": 2, "batch_size": 2, "max_length": 64, **own}),
+        params=lab.params.model_validate(own_fields),
         seed=3,
         model=model,
         dataset=dataset,

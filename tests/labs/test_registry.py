@@ -36,7 +36,7 @@ def test_every_parameter_has_title_help_unit_and_range(lab: Lab) -> None:
         assert field.description.endswith("."), name
         extra = field.json_schema_extra
         assert isinstance(extra, dict), name
-        assert set(extra) == {"unit", "basic"}, name
+        assert {"unit", "basic"} <= set(extra) <= {"unit", "basic", "resource"}, name
         assert allowed(lab.params, name), name
 
 
