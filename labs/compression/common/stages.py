@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from labs.compression.common.change import show_change
 from labs.compression.common.params import CompressionParams
 from labs.compression.common.quality import Candidate, Exam, Judged, exam, judge, metrics_of
 from labs.compression.common.showing import show_judged
@@ -30,6 +31,7 @@ def before_and_after(
     arms = judge_all(run, params, candidates, asked)
     first, last = next(iter(arms.values())), list(arms.values())[-1]
     show_judged(run, params, arms, asked)
+    show_change(run, first, last, asked)
     measured = metrics_of(last, first)
     run.log(step, measured)
     run.progress(1, 1, "done")
