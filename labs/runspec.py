@@ -37,6 +37,8 @@ class RunSpec:
     parent: Resource | None = None
     # What parameters name beside the base model and the dataset: {"teacher": …}.
     resources: Mapping[str, Resource] = field(default_factory=dict)
+    # The Pythons of the engines' own environments that are here: {"vllm": …, "compress": …}.
+    engines: Mapping[str, str] = field(default_factory=dict)
     # Where a serving run listens.
     serve_host: str = "127.0.0.1"
 

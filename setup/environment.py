@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,17 +22,9 @@ UNFINISHED = ROOT / ".bunsen-unfinished"  # outside, since making an environment
 LOG = VENV / "bunsen-install.log"
 REQUIREMENTS = ROOT / "requirements"
 BASE, CUDA, CPU_TORCH = (REQUIREMENTS / f"{name}.txt" for name in ("base", "cuda", "torch-cpu"))
-PIP = [
-    str(PYTHON),
-    "-m",
-    "pip",
-    "install",
-    "--no-deps",
-    "--require-hashes",
-    "--progress-bar",
-    "off",
-]
-PIP_INSTALL = [*PIP, "--only-binary", ":all:", "--no-compile"]
+PIP = ["-m", "pip", "install", "--no-deps", "--require-hashes", "--progress-bar", "off"]
+WHEELS_ONLY = ["--only-binary", ":all:", "--no-compile"]
+PIP_INSTALL = [str(PYTHON), *PIP, *WHEELS_ONLY]
 # What web, workers and trainers import. pip would compile 11,500 files, of which a third is used.
 USED = (
     "torch, torch.utils.checkpoint, transformers, peft, accelerate, safetensors.torch",
@@ -71,13 +63,13 @@ def mark_current(name: str, *locks: Path) -> None:
 
 
 @contextmanager
-def only_one_setup() -> Iterator[None]:
+def only_one_setup(folder: Path = ROOT) -> Iterator[None]:
     """Two first starts at once: the second waits for the first and finds everything done."""
     try:
-        lock = (ROOT / ".bunsen.lock").open("w")
+        lock = (folder / ".bunsen.lock").open("w")
     except OSError as error:
         raise SetupFailed(
-            f"The environment has to be made, and {ROOT} is not writable for you ({error.strerror}). "
+            f"The environment has to be made, and {folder} is not writable for you ({error.strerror}). "
             "Start ./bunsen once as the owner of that folder."
         ) from error
     with lock:
@@ -103,13 +95,15 @@ def make() -> None:
 
 
 def check_disk() -> None:
-    if PYTHON.exists():
-        return
-    needed = CUDA_BYTES if has_gpu() else CPU_BYTES
-    free = shutil.disk_usage(ROOT).free
+    if not PYTHON.exists():
+        require_space(ROOT, CUDA_BYTES if has_gpu() else CPU_BYTES)
+
+
+def require_space(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
     if free < needed:
         raise SetupFailed(
-            f"The environment needs {needed / 1024**3:.0f} GiB and {ROOT} has {free / 1024**3:.1f} GiB "
+            f"The environment needs {needed / 1024**3:.0f} GiB and {folder} has {free / 1024**3:.1f} GiB "
             "free. Free some space, or put the project on a larger disk."
         )
 
@@ -117,16 +111,20 @@ def check_disk() -> None:
 def make_venv() -> None:
     if is_whole():
         return
-    if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
-        raise SetupFailed(
-            "This Python has no venv module. Install it (Debian and Ubuntu: "
-            "apt-get install python3-venv) and start ./bunsen again."
-        )
+    require_venv()
     with Step("Making the virtual environment .venv") as step:
         log = ROOT / ".bunsen.lock"
         UNFINISHED.touch()
         run(step, [sys.executable, "-m", "venv", "--clear", VENV], log)
         UNFINISHED.unlink()
+
+
+def require_venv() -> None:
+    if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
+        raise SetupFailed(
+            "This Python has no venv module. Install it (Debian and Ubuntu: "
+            "apt-get install python3-venv) and start ./bunsen again."
+        )
 
 
 def is_whole() -> bool:
@@ -156,19 +154,10 @@ def install_cpu_torch() -> None:
 
 def install(name: str, lock: Path) -> None:
     """Installs one lock file. Hashes are checked, dependencies are not looked for, nothing is built."""
-    count = sum(1 for line in lock.read_text().splitlines() if line[:1].isalnum())
-    seen = Counter[str]()
-
-    def note(line: str) -> str:
-        seen[line.split(" ")[0]] += 1
-        if seen["Installing"]:
-            return "writing files"
-        return f"{seen['Collecting'] + seen['Processing'] + seen['Requirement']} found"
-
     UNFINISHED.touch()
-    with Step(f"Installing {count} locked packages: {name}") as step:
+    with Step(f"Installing {count_locked(lock)} locked packages: {name}") as step:
         try:
-            run(step, [*PIP_INSTALL, "-r", str(lock)], LOG, note)
+            run(step, [*PIP_INSTALL, "-r", str(lock)], LOG, pip_note())
         except SetupKilled:
             raise
         except SetupFailed:
@@ -177,11 +166,30 @@ def install(name: str, lock: Path) -> None:
     UNFINISHED.unlink()
 
 
-def torch_wants_cuda() -> bool:
+def count_locked(lock: Path) -> int:
+    return sum(1 for line in lock.read_text().splitlines() if line[:1].isalnum())
+
+
+def pip_note() -> Callable[[str], str]:
+    """What stands beside the spinner while pip talks."""
+    seen = Counter[str]()
+
+    def note(line: str) -> str:
+        seen[line.split(" ")[0]] += 1
+        if seen["Installing"]:
+            return "writing files"
+        return f"{seen['Collecting'] + seen['Processing'] + seen['Requirement']} found"
+
+    return note
+
+
+def torch_wants_cuda(python: Path | None = None) -> bool:
     """Whether the torch that came is the CUDA build: its own metadata asks for NVIDIA's libraries."""
     code = (
         "import importlib.metadata as m; "
         "print(any(r.startswith(('nvidia-', 'cuda-')) for r in m.requires('torch') or []))"
     )
-    done = subprocess.run([PYTHON, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [python or PYTHON, "-c", code], capture_output=True, text=True, check=True
+    )
     return done.stdout.strip() == "True"

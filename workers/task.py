@@ -15,6 +15,7 @@ from app.settings import get_settings
 from labs import registry
 from labs.contract import WHOLE_MODELS
 from labs.runspec import Resource, RunSpec
+from setup.engines import found_engines
 from workers.hardware import GPU, cores
 
 
@@ -63,6 +64,7 @@ def _spec(session: Session, run: Run, kind: str) -> RunSpec:
         parent=_parent(session, run),
         serve_host=get_settings().serve_host,
         resources=_resources(session, run.id),
+        engines=found_engines(get_settings().home),
     )
 
 
