@@ -129,7 +129,7 @@ def open_vllm(params: ServeParams, run: LabContext) -> VllmEngine:
         LabError: If its environment is not here, or it does not start.
     """
     spec = read_params(run.run_dir)
-    python: str = getattr(spec, "engines", {}).get("vllm", "")
+    python = spec.engines.get("vllm", "")
     if not python or not Path(python).is_file():
         raise LabError(
             "vLLM has no environment on this machine. An administrator can set one up with `bunsen doctor --install vllm`. Until then choose the engine transformers or llama_cpp.",
