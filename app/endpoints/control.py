@@ -14,6 +14,7 @@ from app.access import Action, require
 from app.audit.record import record
 from app.database import reading, transaction
 from app.endpoints.address import Front
+from app.endpoints.passage import NO_TLS
 from app.endpoints.refusals import Unreachable
 from app.endpoints.standing import LONGEST_SECONDS, front_to, serving_run
 from app.i18n import N_
@@ -81,7 +82,7 @@ def _ask(front: Front, method: str, deed: str, body: Json | None = None) -> Json
     address = f"{front.address}/bunsen/{deed}"
     try:
         with (
-            httpx.Client(timeout=PATIENCE_SECONDS, trust_env=False, verify=False) as client,
+            httpx.Client(timeout=PATIENCE_SECONDS, trust_env=False, verify=NO_TLS) as client,
             client.stream(method, address, headers=headers, json=body) as answer,
         ):
             text = next(answer.iter_bytes(LARGEST), b"")

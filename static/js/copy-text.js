@@ -1,13 +1,12 @@
 // A text with a button that copies it; without a clipboard the text can still be selected.
-class CopyText extends HTMLElement {
-  connectedCallback() {
-    if (!navigator.clipboard) return
-    const button = this.querySelector("[data-copy]")
-    button.hidden = false
-    button.addEventListener("click", this.#copy)
-  }
+// That there is one stands on the root: a part that renews itself must not hide its buttons again.
+document.documentElement.toggleAttribute("data-clipboard", Boolean(navigator.clipboard))
 
-  #copy = async () => {
+class CopyText extends HTMLElement {
+  connectedCallback() { this.addEventListener("click", this.#copy) }
+
+  #copy = async event => {
+    if (!event.target.closest("[data-copy]")) return
     try {
       await navigator.clipboard.writeText(this.querySelector("[data-text]").textContent)
       document.dispatchEvent(new CustomEvent("toast", { detail: this.dataset.copied }))
