@@ -9,8 +9,10 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from app.api.reply import Json
+from app.api.scoreboards import tradeoff_json
 from app.api.series import number
 from app.api.shapes import run_line
+from app.compare.pareto import Pareto, pareto_of
 from app.compare.routes import run_ids
 from app.metrics import store
 from app.metrics.downsample import min_max
@@ -31,6 +33,8 @@ def compare(
     actor: Actor,
     runs: Annotated[list[str], Query(default_factory=list)],
     points: Annotated[int, Query(ge=1, le=MOST_POINTS)] = 1000,
+    quality: str = "",
+    cost: str = "",
 ) -> Response:
     found = [queries.get_run(session, actor, run_id) for run_id in run_ids(runs)]
     frames = {run.id: store.read(session, run.id) for run in found}
@@ -42,8 +46,16 @@ def compare(
             "varied": varied(found),
             "series": {key: aligned(frames, key, points) for key in keys},
             "summary": [_summary(found, latest, key) for key in keys],
+            "tradeoff": _tradeoff(pareto_of(session, found, quality, cost)),
         }
     )
+
+
+def _tradeoff(pareto: Pareto | None) -> dict[str, Any] | None:
+    """The front of one quality against one cost, by ids of runs; null where nothing compares."""
+    if pareto is None:
+        return None
+    return {**tradeoff_json(pareto.tradeoff), "judged_otherwise": list(pareto.apart)}
 
 
 def varied(runs: Sequence[Run]) -> list[dict[str, Any]]:

@@ -142,7 +142,7 @@ def _whole(
             for run, lab in zip(found.runs, found.labs, strict=True)
         ],
         "warnings": [told(each) for each in found.warnings],
-        "tradeoff": _tradeoff(tradeoff) if tradeoff else None,
+        "tradeoff": tradeoff_json(tradeoff) if tradeoff else None,
     }
 
 
@@ -186,7 +186,8 @@ def _figures(figures: Figures) -> Mapping[str, Shape]:
     }
 
 
-def _tradeoff(found: Tradeoff) -> Shape:
+def tradeoff_json(found: Tradeoff) -> Shape:
+    """The front and what it beats, by the names of entries, and the same in words."""
     return {
         "quality": found.quality.name,
         "cost": found.cost.name,

@@ -22,9 +22,13 @@ def show(
     session: Reader,
     actor: Actor,
     runs: list[str] = Query(default=[]),  # noqa: B008
+    quality: str = "",
+    cost: str = "",
 ) -> Response:
-    """`?runs=a,b,c`, or one `runs` for each, as the list's checkboxes send them."""
-    return render(request, "compare/show.html", compare_page(session, actor, run_ids(runs)))
+    """`?runs=a,b,c`, or one `runs` for each, as the list's checkboxes send them; `quality` and
+    `cost` choose the axes of their picture."""
+    page = compare_page(session, actor, run_ids(runs), quality, cost)
+    return render(request, "compare/show.html", page)
 
 
 def run_ids(texts: list[str]) -> list[UUID]:

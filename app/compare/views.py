@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.compare.address import address
 from app.compare.colours import Mark, marks
+from app.compare.pareto import Pareto, pareto_of
 from app.compare.varied import Varied, varied
 from app.i18n import gettext
 from app.metrics.store import LatestValue, MetricFrame, latest, read
@@ -79,12 +80,15 @@ class ComparePage:
     charts: Sequence[Chart]
     data: Markup
     source: str
+    pareto: Pareto | None
     samples: Sequence[SampleRow]
     offered: Sequence[Run]
     ids: str
 
 
-def compare_page(session: Session, actor: User, ids: Sequence[UUID]) -> ComparePage:
+def compare_page(
+    session: Session, actor: User, ids: Sequence[UUID], quality: str = "", cost: str = ""
+) -> ComparePage:
     runs = [queries.get_run(session, actor, run_id) for run_id in ids]
     labs = {run.lab: lab_of(run) for run in runs}
     frames = [read(session, run.id) for run in runs]
@@ -100,6 +104,7 @@ def compare_page(session: Session, actor: User, ids: Sequence[UUID]) -> CompareP
         charts=[chart_of(lab, key) for key in keys] if lab else [],
         data=_data(columns, frames, keys),
         source=" ".join(f"/api/v1/runs/{run.id}/metrics#{run.id}:" for run in runs),
+        pareto=pareto_of(session, runs, quality, cost),
         samples=_samples(session, runs),
         offered=_offered(session, actor, runs),
         ids=",".join(map(str, ids)),

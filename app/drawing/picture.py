@@ -120,7 +120,7 @@ def draw(
         figures = (words(each.quality, quality.unit), words(each.cost, cost.unit))
         return f"{each.label}: {', '.join(figures)}"
 
-    best = front([_point(each, quality.direction) for each in shown])
+    best = front(points_of(shown, quality.direction, cost.direction))
     ordered = {each.name: each for each in shown}
     stairs = [(across(each.cost), down(ordered[each.name].quality)) for each in best]
     base_y = down(base[0]) if base else None
@@ -144,13 +144,16 @@ def draw(
     )
 
 
-def _point(each: Shown, direction: Direction) -> Point:
-    return Point(each.name, each.cost, -each.quality if direction == "lower" else each.quality)
-
-
-def points_of(shown: Sequence[Shown], direction: Direction) -> list[Point]:
-    """The same results where more is always better, for the front in words."""
-    return [_point(each, direction) for each in shown]
+def points_of(shown: Sequence[Shown], quality: Direction, cost: Direction = "lower") -> list[Point]:
+    """The same results where more quality and less cost are always better."""
+    return [
+        Point(
+            each.name,
+            -each.cost if cost == "higher" else each.cost,
+            -each.quality if quality == "lower" else each.quality,
+        )
+        for each in shown
+    ]
 
 
 def _is_near(base: float, levels: Sequence[float]) -> bool:

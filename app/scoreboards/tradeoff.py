@@ -49,10 +49,14 @@ class Tradeoff:
 
 
 def tradeoff_of(
-    entries: Sequence[Entry], headings: Sequence[Heading], cost: str, quality: str
+    entries: Sequence[Entry],
+    headings: Sequence[Heading],
+    cost: str,
+    quality: str,
+    of_costs: Sequence[str] = COSTS,
 ) -> Tradeoff | None:
     """The chosen picture, or the first that something was measured for; None without any."""
-    costs = [each for each in headings if each.name in COSTS and _is_measured(each, entries)]
+    costs = [each for each in headings if each.name in of_costs and _is_measured(each, entries)]
     qualities = [each for each in headings if each.is_quality and _is_measured(each, entries)]
     if not costs or not qualities:
         return None
@@ -61,7 +65,7 @@ def tradeoff_of(
     if not able:
         return None
     shown = [Shown(e.slug, e.name, e.figures[x.name].value, e.figures[y.name].value) for e in able]
-    points = points_of(shown, y.direction)
+    points = points_of(shown, y.direction, x.direction)
     named = [Shown(e.label, e.label, e.cost, e.quality) for e in shown]
     base = _untouched(y, able[0].figures)
     drawn = [
@@ -76,7 +80,7 @@ def tradeoff_of(
         pictures=drawn,
         x_title=_title(x, drawn[0][1].logarithmic),
         y_title=_title(y, False),
-        told=front_words(points_of(named, y.direction)),
+        told=front_words(points_of(named, y.direction, x.direction)),
         untouched=base[1] if base else "",
         left_out=[each.name for each in entries if each not in able],
         best=[each.name for each in front(points)],
