@@ -177,3 +177,10 @@ def output_error(before: Tensor, after: Tensor, inputs: Tensor) -> float:
     said = (rows @ before.float().t()).square().sum()
     moved = (rows @ (before.float() - after.float()).t()).square().sum()
     return float(moved / said) if said > 0 else 0.0
+
+
+def norm_spread(inputs: Tensor) -> float:
+    """The largest ‖X_j‖₂ as a multiple of the median one; 0 where that is 0. Takes Xᵀ, [tokens, in]."""
+    norms = torch.linalg.vector_norm(inputs.float(), dim=0)
+    middle = float(norms.median())
+    return float(norms.max()) / middle if middle > 0 else 0.0

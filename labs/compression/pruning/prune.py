@@ -13,6 +13,7 @@ from labs.compression.common.observers import Hessian, Norms
 from labs.compression.pruning.method import (
     choose,
     magnitude_scores,
+    norm_spread,
     output_error,
     sparsegpt,
     wanda_scores,
@@ -119,5 +120,6 @@ def _prune_matrix(
         inputs=inputs,
         zeros=int((after == 0).sum()),
         error=output_error(before, after, watched.sample),
+        spread=norm_spread(watched.sample),
         seconds=seconds,
     )

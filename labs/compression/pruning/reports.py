@@ -12,7 +12,13 @@ FILE = "pruning.json"
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of one matrix; `error` is ‖(W − Ŵ)X‖² / ‖WX‖² on calibration inputs."""
+    """What became of one matrix.
+
+    Attributes:
+        error: ‖(W − Ŵ)X‖² / ‖WX‖² on calibration inputs.
+        spread: The largest ‖X_j‖₂ of its inputs, as a multiple of the median: where it is near 1,
+            Wanda orders the weights of a row as magnitude does.
+    """
 
     layer: int
     name: str
@@ -20,6 +26,7 @@ class Report:
     inputs: int
     zeros: int
     error: float
+    spread: float
     seconds: float
 
     @property

@@ -93,10 +93,11 @@ def show_matrices(run: LabContext, reports: Sequence[Report]) -> None:
         Column("shape", "Outputs × inputs"),
         Column("sparsity", "Weights that are zero", "fraction"),
         Column("error", "Error of its outputs", "fraction"),
+        Column("spread", "Largest input norm / median"),
         Column("seconds", "Time to prune", "s"),
     ]
     rows = [
-        [r.layer, r.name, f"{r.outputs} × {r.inputs}", r.sparsity, r.error, r.seconds]
+        [r.layer, r.name, f"{r.outputs} × {r.inputs}", r.sparsity, r.error, r.spread, r.seconds]
         for r in reports
     ]
     run.table("matrices", "What became of each matrix", columns, rows)
