@@ -19,6 +19,8 @@ from app.models import Run, RunEvent, RunState, User
 from app.runs import queries
 
 SERVE = "serve"
+# The stage in which its endpoint is open.
+OPEN_STAGE = "report"
 LONGEST_SECONDS = 7 * 24 * 3600
 
 

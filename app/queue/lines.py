@@ -1,11 +1,12 @@
 """Runs of the queue as a page shows them: of somebody else's only what everybody may know."""
 
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from app.access import Action, can
+from app.endpoints.standing import OPEN_STAGE, SERVE
 from app.i18n import gettext
 from app.models import RunState, User
 from app.queue.queries import Row
@@ -36,6 +37,7 @@ class QueueLine(NamedTuple):
     is_boosted: bool
     in_session: bool
     makes_room: bool
+    is_open: bool
     may_cancel: bool
     may_boost: bool
 
@@ -55,13 +57,14 @@ def line_of(row: Row, actor: User, in_session: Collection[UUID], now: datetime) 
         state=row.state,
         position=row.position if queued else None,
         start=stored(row.expected_start) if queued else None,
-        end=expected_end(row, now) if row.state.is_live else None,
+        end=_end(row, now),
         since=row.started_at,
         device=row.device,
         fraction=_fraction(row),
         is_boosted=row.boosted_at is not None,
         in_session=row.classroom in in_session,
         makes_room=row.state.is_live and row.preempt_requested_at is not None,
+        is_open=_serves(row),
         may_cancel=may_cancel and can(actor, Action.CANCEL_RUN, row.owner_id),
         may_boost=row.is_known and queued and can(actor, Action.BOOST_RUN),
     )
@@ -73,6 +76,19 @@ def lab_title(slug: str) -> str:
         return gettext(registry.get(slug).title)
     except LabError:
         return slug
+
+
+def _serves(row: Row) -> bool:
+    """Whether its endpoint is open: it does nothing else any more."""
+    return row.state is RunState.RUNNING and (row.lab, row.stage) == (SERVE, OPEN_STAGE)
+
+
+def _end(row: Row, now: datetime) -> Span | None:
+    """When a run on a device should end; one that serves says how long it stays open."""
+    if not _serves(row):
+        return expected_end(row, now) if row.state.is_live else None
+    left = timedelta(seconds=max(0.0, row.progress_total - row.progress_done))
+    return Span(now + left, now + left)
 
 
 def _fraction(row: Row) -> float | None:

@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
-from app.database import reading
-from app.models import AuditEntry, EndpointKey, RunState
+from app.database import reading, transaction
+from app.endpoints.standing import OPEN_STAGE
+from app.models import AuditEntry, EndpointKey, Run, RunState
 from tests.endpoints.front import WORDS, FakeFront, end, open_at, say, serving
 from tests.support.site import Site
 
@@ -187,3 +188,14 @@ def refuses_other_pages(site: Site, address: str) -> None:
     assert evil.post(address, data={"prompt": "x"}).status_code == 403
     stranger: TestClient = site.client()
     assert stranger.post(address, data={"prompt": "x"}).status_code == 401
+
+
+def test_the_queue_says_that_an_endpoint_is_open(site: Site) -> None:
+    run_id = serving(site)
+    with transaction() as session:
+        run = session.get_one(Run, run_id)
+        run.stage, run.progress_done, run.progress_total = OPEN_STAGE, 60.0, 660.0
+    for name in ("sam", "tess"):
+        page = site.client(name).get("/queue").text
+        assert "endpoint open" in page
+        assert "about 10 min left" in page
