@@ -104,7 +104,10 @@ def estimate(
     if not isinstance(params, TrainingParams):
         parts = {"weights": weight_bytes(facts, 16), "library": LIBRARY_BYTES[device]}
         low, high = _range(_start_seconds(device) + _latency_seconds(facts, device))
-        return Estimate(parts | _beside(facts, params, device), low, high, tuple(notes))
+        # Time that parameters set, such as how long an endpoint waits.
+        own = float(getattr(params, "own_seconds", 0.0))
+        parts |= _beside(facts, params, device)
+        return Estimate(parts, low + own, high + own, tuple(notes))
     if params.epochs is not None:
         notes.append(
             Note("The time is for {steps} steps; epochs will decide.", {"steps": params.steps})

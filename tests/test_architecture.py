@@ -26,6 +26,7 @@ SHUT = {
 DOORS = {
     # A trainer that serves speaks HTTP to the web's proxy, in this one file.
     "labs/compression/serve/front.py": {"starlette", "uvicorn"},
+    "labs/compression/serve/answering.py": {"jinja2"},  # a chat template's own refusal
     "app/cli.py": {"workers"},  # the command line starts the roles
     "app/lab_cli.py": {"labs.common"},  # `bunsen lab run` reads the shared parameters
 }

@@ -20,6 +20,7 @@ PART_TITLES: Mapping[str, str] = {
     "calibration": N_("Calibration text inside the model"),
     "integers": N_("The quantized weights"),
     "second_student": N_("The student that learns alone"),
+    "cache": N_("Keys and values of requests"),
     "observed": N_("What is gathered of the inputs"),
 }
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
@@ -143,8 +144,9 @@ def test_errors_are_those_that_openais_client_knows() -> None:
             client.completions.create(model=MODEL, prompt=[999_999])
         with pytest.raises(openai.BadRequestError, match="is empty"):
             client.completions.create(model=MODEL, prompt="")
+        unknown: Any = {"messages": hello, "tools": [{"type": "x"}]}
         with pytest.raises(openai.BadRequestError) as tools:
-            client.chat.completions.create(model=MODEL, messages=hello, tools=[{"type": "x"}])  # type: ignore[call-overload]
+            client.chat.completions.create(model=MODEL, **unknown)
         assert (tools.value.param, tools.value.code) == ("tools", "unsupported_parameter")
         for body, status in (
             (b"{", 400),

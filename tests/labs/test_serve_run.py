@@ -152,7 +152,7 @@ def test_an_endpoint_stays_open_for_a_visitor_until_it_is_told_to_close(tmp_path
 
 def test_a_stop_closes_an_open_endpoint_and_a_later_attempt_opens_it_again(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
-    patient = {"wait_seconds": 60}
+    patient: Json = {"wait_seconds": 60}
     first = a_spec(tmp_path, **patient)
     outcome = carry_out(run_dir, first, Visitor(run_dir, lambda client, stop: stop.set()))
     assert outcome.outcome == "stopped"

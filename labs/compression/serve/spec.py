@@ -1,5 +1,7 @@
 """The serve lab: what it is called, takes, does and leaves. Imports no torch."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -8,7 +10,7 @@ from labs.common.metrics import INFERENCE_METRICS
 from labs.common.params import Precision, TrainingParams, shown
 from labs.common.tuning_lab import TUNING_FORMATS, WHOLE_MODELS
 from labs.contract import Accepts, Lab, LabError, Metric, Params, Source, Stage
-from labs.gguf import expected_bytes, refuse_gguf
+from labs.gguf import expected_bytes, refuse_gguf, refuse_gguf_folder
 from labs.models import ModelFacts
 
 EngineName = Literal["transformers", "llama_cpp", "vllm"]
@@ -226,6 +228,13 @@ def _refuse_engine(facts: ModelFacts, params: ServeParams) -> LabError | None:
     return None
 
 
+def refuse_together(
+    folder: Path, params: ServeParams, resources: Mapping[str, Path]
+) -> LabError | None:
+    """Why llama.cpp has no equal for a model's files, above all for its tokenizer, or None."""
+    return refuse_gguf_folder(folder, params.gguf) if params.engine == "llama_cpp" else None
+
+
 def _stage(name: str, title: str, summary: str) -> Stage:
     return Stage(name, title, summary, f"labs.compression.serve.stages:{name}")
 
@@ -259,7 +268,12 @@ LAB = Lab(
         Metric("artifact/bytes", "Size on disk", "bytes", "lower"),
         *(metric for metric in INFERENCE_METRICS if not metric.key.startswith("test/")),
     ),
-    accepts=Accepts(formats=TUNING_FORMATS, parents=WHOLE_MODELS | {"quantized"}, refuse=refuse),
+    accepts=Accepts(
+        formats=TUNING_FORMATS,
+        parents=WHOLE_MODELS | {"quantized"},
+        refuse=refuse,
+        refuse_together=refuse_together,
+    ),
     produces=("gguf",),
     headline="serve/tokens_per_second",
     default_model="base",
