@@ -45,6 +45,7 @@ TITLES: Mapping[str, str] = {
     MEMORY: N_("Peak memory"),
 }
 COSTS = tuple(name for name, key in NAMES.items() if key not in QUALITIES)
+LONGEST_NAME = 28
 # A picture of one run compares nothing.
 FEWEST = 2
 
@@ -113,9 +114,18 @@ def _without_base(figures: Mapping[str, Figure]) -> dict[str, Figure]:
 
 
 def _names(runs: Sequence[Run]) -> list[str]:
-    """Names that tell them apart: two of one name have the end of their ids, too."""
-    known = Counter(run.name for run in runs)
-    return [run.name if known[run.name] == 1 else f"{run.name} {str(run.id)[-4:]}" for run in runs]
+    """Short names that tell them apart: two of one name have the end of their ids, too."""
+    short = [shorten(run.name) for run in runs]
+    known = Counter(short)
+    return [
+        name if known[name] == 1 else f"{name} {str(run.id)[-4:]}"
+        for name, run in zip(short, runs, strict=True)
+    ]
+
+
+def shorten(name: str) -> str:
+    """A name that has room beside its point."""
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1].rstrip()}…"
 
 
 def headings() -> list[Heading]:

@@ -158,10 +158,11 @@ def _figures(run: Run, found: _Material) -> list[Shown]:
 
 
 def _before(key: str, own: Judged) -> str:
+    """Empty where nothing was measured before, or nothing changed."""
     value = own.values.get(BEFORE.get(key, ""))
-    return (
-        "" if value is None else sentence(BEFORE_WORDS, {"value": figure_words(value, UNITS[key])})
-    )
+    if value is None or value == own.values[key]:
+        return ""
+    return sentence(BEFORE_WORDS, {"value": figure_words(value, UNITS[key])})
 
 
 def _base_figures(first: Run, found: _Material) -> list[Shown]:
