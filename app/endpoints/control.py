@@ -21,6 +21,8 @@ from app.i18n import N_
 from app.models import User
 
 PATIENCE_SECONDS = 5.0
+# A page that only looks does not wait for a trainer that is busy.
+GLANCE_SECONDS = 1.0
 LARGEST = 64 << 10
 EXTENSION_MINUTES = 10
 Json = Mapping[str, Any]
@@ -40,7 +42,7 @@ class Figures:
 def figures_of(front: Front) -> Figures | None:
     """What the server counts now; None where it does not say."""
     try:
-        told = _ask(front, "GET", "status")
+        told = _ask(front, "GET", "status", patience=GLANCE_SECONDS)
     except Unreachable:
         return None
     return Figures(
@@ -77,12 +79,18 @@ def _front_to_steer(session: Session, actor: User, run_id: UUID) -> Front:
     return front_to(session, run)
 
 
-def _ask(front: Front, method: str, deed: str, body: Json | None = None) -> Json:
+def _ask(
+    front: Front,
+    method: str,
+    deed: str,
+    body: Json | None = None,
+    patience: float = PATIENCE_SECONDS,
+) -> Json:
     headers = {"Authorization": f"Bearer {front.secret}"}
     address = f"{front.address}/bunsen/{deed}"
     try:
         with (
-            httpx.Client(timeout=PATIENCE_SECONDS, trust_env=False, verify=NO_TLS) as client,
+            httpx.Client(timeout=patience, trust_env=False, verify=NO_TLS) as client,
             client.stream(method, address, headers=headers, json=body) as answer,
         ):
             text = next(answer.iter_bytes(LARGEST), b"")

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import ColumnElement, Select, and_, or_, select
 from sqlalchemy.orm import Session
 
 from app.access import classroom_of
+from app.endpoints.standing import SERVE
 from app.models import Artifact, Classroom, Dataset, Device, Run, RunResource, RunState, User
 from app.runs import queries
 from app.runs.preflight import Checked
@@ -75,6 +76,8 @@ def fingerprint(checked: Checked) -> str:
         "parent": checked.start.parent.artifact.sha256 if checked.start.parent else None,
         "resources": {each.parameter: each.mark for each in checked.resources},
     }
+    if checked.lab.slug == SERVE:
+        decisive["once"] = uuid4().hex  # nobody can take over an endpoint that was open
     text = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -4,13 +4,15 @@ import re
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
 from app.database import reading, transaction
 from app.endpoints.standing import OPEN_STAGE
+from app.library.register import sync_bundled
 from app.models import AuditEntry, EndpointKey, Run, RunState
 from tests.endpoints.front import WORDS, FakeFront, end, open_at, say, serving
+from tests.support.factories import make_device
 from tests.support.site import Site
 
 PART = {"HX-Request": "true"}
@@ -199,3 +201,15 @@ def test_the_queue_says_that_an_endpoint_is_open(site: Site) -> None:
         page = site.client(name).get("/queue").text
         assert "endpoint open" in page
         assert "about 10 min left" in page
+
+
+def test_an_endpoint_that_was_open_is_nobodys_result(site: Site) -> None:
+    with transaction() as session:
+        make_device(session)
+        sync_bundled(session)
+    script = site.script("sam")
+    first = script.post("/api/v1/runs", json={"lab": "serve"}).json()["id"]
+    with transaction() as session:
+        session.execute(update(Run).where(Run.id == UUID(first)).values(state=RunState.SUCCEEDED))
+    again = script.post("/api/v1/runs", json={"lab": "serve", "reuse": True}).json()
+    assert (again["state"], again["same_work"], again["same_as"]) == ("queued", None, None)
