@@ -7,6 +7,7 @@ own when it finds it. So it is hidden before peft is imported and shown where it
 
 import importlib
 import importlib.metadata
+import logging
 import sys
 from typing import Any
 
@@ -41,6 +42,8 @@ def show_bitsandbytes() -> None:
             "Base quantization needs the package bitsandbytes, which does not load on this machine: {reason}. Choose base quantization “none”.",
             reason=error,
         ) from error
+    # LLM.int8 says at every call of every matrix that it computes in 16 bits.
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
 
 
 def _forget(module: str, *functions: str) -> None:

@@ -105,18 +105,20 @@ def prove(
 def expanded(model: PreTrainedModel) -> PreTrainedModel:
     """The model with ordinary weights, each the number that its integer stands for.
 
-    A checkpoint of compressed-tensors has them after its first forward pass; what belongs to its
-    integers is dropped from what is saved.
+    A checkpoint of compressed-tensors has them after its first forward pass, beside what belongs to
+    its integers; bitsandbytes unpacks its own, in 16 bits.
     """
-    if getattr(model, "is_loaded_in_4bit", False) or getattr(model, "is_loaded_in_8bit", False):
-        whole: PreTrainedModel = model.dequantize()
-        return whole
-    config = model.config
-    config.quantization_config = None
-    del config.quantization_config
-    fresh: Any = type(model)
+    packed = getattr(model, "is_loaded_in_4bit", False) or getattr(
+        model, "is_loaded_in_8bit", False
+    )
+    whole: PreTrainedModel = model.dequantize() if packed else model
+    config = whole.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    fresh: Any = type(whole)
+    # A model of its own: how the other one was loaded would also decide how it is saved.
     plain: PreTrainedModel = fresh(config)
-    state = {name: tensor for name, tensor in model.state_dict().items() if _is_plain(name)}
+    state = {name: tensor for name, tensor in whole.state_dict().items() if _is_plain(name)}
     plain.load_state_dict(state)
     plain.eval()
     return plain
