@@ -55,7 +55,7 @@ def quantize(base: Path, scheme: Scheme, dtype: torch.dtype = torch.float32) -> 
 def load(folder: Path) -> PreTrainedModel:
     """As anybody would, with nothing of Bunsen."""
     loaded: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
-    return loaded.eval()
+    return loaded
 
 
 @torch.no_grad()

@@ -22,18 +22,10 @@ def row_errors(weight: Tensor, made: Tensor, hessian: Tensor) -> Tensor:
     return ((difference @ hessian) * difference).sum(1)
 
 
-def output_error(weight: Tensor, made: Tensor, hessian: Tensor) -> float:
-    """‖(W − Ŵ)X‖² / ‖WX‖²: the share of the output's energy that is lost."""
-    nothing = torch.zeros((), device=weight.device)
-    return _share(
-        row_errors(weight, made, hessian).sum(), row_errors(weight, nothing, hessian).sum()
-    )
-
-
-def tokens_error(
+def row_errors_of_tokens(
     weight: Tensor, made: Tensor, tokens: Tensor, rounded: Callable[[Tensor], Tensor]
-) -> float:
-    """‖WX − ŴX̂‖² / ‖WX‖² where the inputs are rounded too, on the tokens themselves.
+) -> Tensor:
+    """The same where inputs are rounded too, on the tokens themselves: ‖wX − ŵX̂‖², [out].
 
     Args:
         weight: W, [out, in].
@@ -42,15 +34,22 @@ def tokens_error(
         rounded: Makes X̂ of X.
     """
     inputs = tokens.float()
-    meant = inputs @ weight.float().t()
-    return _share((rounded(inputs) @ made.t() - meant).square().sum(), meant.square().sum())
+    return (rounded(inputs) @ made.t() - inputs @ weight.float().t()).square().sum(0)
+
+
+def output_error(weight: Tensor, made: Tensor, hessian: Tensor) -> float:
+    """‖(W − Ŵ)X‖² / ‖WX‖²: the share of the output's energy that is lost."""
+    nothing = torch.zeros_like(made)
+    return share(row_errors(weight, made, hessian), row_errors(weight, nothing, hessian))
 
 
 def weight_error(weight: Tensor, made: Tensor) -> float:
     """‖W − Ŵ‖² / ‖W‖²."""
     numbers = weight.float()
-    return _share((numbers - made).square().sum(), numbers.square().sum())
+    return share((numbers - made).square(), numbers.square())
 
 
-def _share(part: Tensor, whole: Tensor) -> float:
-    return max(0.0, float(part)) / float(whole) if whole > 0 else 0.0
+def share(parts: Tensor, wholes: Tensor) -> float:
+    """Sum by sum; nothing of nothing is nothing."""
+    whole = float(wholes.sum())
+    return max(0.0, float(parts.sum())) / whole if whole > 0 else 0.0

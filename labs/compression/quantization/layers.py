@@ -11,7 +11,12 @@ from labs.compression.common.layerwise import Layer, Matrix
 from labs.compression.quantization.activations import round_but_outliers, round_tokens
 from labs.compression.quantization.awq import round_clipped, search_scales
 from labs.compression.quantization.by_bitsandbytes import int8_rounded, nf4_weight
-from labs.compression.quantization.errors import output_error, tokens_error, weight_error
+from labs.compression.quantization.errors import (
+    row_errors,
+    row_errors_of_tokens,
+    share,
+    weight_error,
+)
 from labs.compression.quantization.families import Family, Fold
 from labs.compression.quantization.folding import apply_fold, linear_folds, norm_folds
 from labs.compression.quantization.grid import Rounded, round_to_nearest
@@ -61,10 +66,33 @@ class MatrixReport:
 
 
 @dataclass(frozen=True, slots=True)
+class _Plain:
+    """A matrix rounded to nearest, as it was before any folding.
+
+    Attributes:
+        rounded: Integers and grid.
+        errors: Of the output, row by row, [out].
+        energy: Of the output itself, row by row, [out].
+    """
+
+    rounded: Rounded
+    errors: Tensor
+    energy: Tensor
+
+
+@dataclass(frozen=True, slots=True)
 class _Made:
-    """A rounded matrix; with bitsandbytes only what it computes, which stores its own way."""
+    """A matrix as it became.
+
+    Attributes:
+        weight: What it computes with, [out, in].
+        errors: Of the output, row by row, [out].
+        rounded: Integers and grid; none with bitsandbytes, which stores its own way.
+        kept_rows: Rows that plain rounding did better.
+    """
 
     weight: Tensor
+    errors: Tensor
     rounded: Rounded | None = None
     kept_rows: int = 0
 
@@ -79,29 +107,25 @@ class LayerQuantizer:
         self, layer: Layer, inputs: Mapping[str, Inputs], prefix: str
     ) -> Iterator[tuple[MatrixReport, Rounded | None]]:
         """Quantize the matrices of a layer, one by one; `inputs` are those before any folding."""
-        plain = {
-            name: self._error(matrix.weight, self._plainly(matrix.weight).weight, inputs[name])
-            for name, matrix in layer.matrices.items()
-        }
+        plain = {name: self._plain(m.weight, inputs[name]) for name, m in layer.matrices.items()}
         started = time.perf_counter()
         scales = self._fold(layer, inputs)
-        share = (time.perf_counter() - started) / max(len(layer.matrices), 1)
+        part = (time.perf_counter() - started) / max(len(layer.matrices), 1)
         for name, matrix in layer.matrices.items():
-            seen: Seen = inputs[name].scaled(scales[name]) if name in scales else inputs[name]
             started = time.perf_counter()
             before = matrix.weight.clone()
-            made = self._made(name, before, seen, inputs[name])
+            made = self._made(name, before, inputs[name], scales.get(name), plain[name])
             matrix.put(made.weight)
-            seconds = share + time.perf_counter() - started
-            self._watch_inputs(matrix)
+            seconds = part + time.perf_counter() - started
+            self._round_inputs(matrix)
             yield (
                 MatrixReport(
                     name=f"{prefix}.{layer.index}.{name}",
                     layer=layer.index,
                     layers=layer.count,
                     matrix=name,
-                    output_error=self._error(before, made.weight, seen),
-                    rounding_error=plain[name],
+                    output_error=share(made.errors, plain[name].energy),
+                    rounding_error=share(plain[name].errors, plain[name].energy),
                     weight_error=weight_error(before, made.weight),
                     seconds=seconds,
                     bits=self._bits(before),
@@ -134,22 +158,30 @@ class LayerQuantizer:
             weights, inputs.hessian, inputs.mean, lambda weight: self._plainly(weight).weight
         )[0]
 
-    def _made(self, name: str, weight: Tensor, seen: Seen, inputs: Inputs) -> _Made:
-        scheme = self.scheme
-        if scheme.method == "nf4":
-            return _Made(nf4_weight(weight, scheme.double_quantization))
-        if scheme.method == "int8":
-            return _Made(int8_rounded(weight).weight)
-        kept = 0
-        if scheme.method == "gptq":
-            rounded, kept = self._by_gptq(weight, inputs)
-        elif scheme.method == "awq" and scheme.clipping and not name.endswith(UNCLIPPED):
-            rounded = round_clipped(weight, seen.hessian, scheme, self.dtype)
+    def _made(
+        self, name: str, weight: Tensor, inputs: Inputs, scales: Tensor | None, plain: _Plain
+    ) -> _Made:
+        if self.scheme.method == "gptq":
+            return self._by_gptq(weight, inputs, plain)
+        seen = inputs if scales is None else inputs.scaled(scales)
+        if self.scheme.stored == "bitsandbytes":
+            made = self._by_bitsandbytes(weight)
+            return _Made(made, self._errors(weight, made, seen))
+        if self.scheme.method == "rtn":
+            return _Made(plain.rounded.weight, plain.errors, plain.rounded)
+        clipped = self.scheme.clipping and not name.endswith(UNCLIPPED)
+        if self.scheme.method == "awq" and clipped:
+            rounded = round_clipped(weight, seen.hessian, self.scheme, self.dtype)
         else:
             rounded = self._plainly(weight)
-        return _Made(rounded.weight, rounded, kept)
+        return _Made(rounded.weight, self._errors(weight, rounded.weight, seen), rounded)
 
-    def _by_gptq(self, weight: Tensor, inputs: Inputs) -> tuple[Rounded, int]:
+    def _by_bitsandbytes(self, weight: Tensor) -> Tensor:
+        if self.scheme.method == "nf4":
+            return nf4_weight(weight, self.scheme.double_quantization).float()
+        return int8_rounded(weight).weight
+
+    def _by_gptq(self, weight: Tensor, inputs: Inputs, plain: _Plain) -> _Made:
         scheme = self.scheme
         made = gptq(
             weight,
@@ -160,7 +192,16 @@ class LayerQuantizer:
             inputs.order() if scheme.activation_order else None,
             self.dtype,
         )
-        return keep_better_rows(weight, inputs.hessian, made, self._plainly(weight))
+        errors = self._errors(weight, made.weight, inputs)
+        better = keep_better_rows(made, errors, plain.rounded, plain.errors)
+        kept = int((plain.errors < errors).sum())
+        return _Made(better.weight, torch.minimum(errors, plain.errors), better, kept)
+
+    def _plain(self, weight: Tensor, seen: Seen) -> _Plain:
+        rounded = self._plainly(weight)
+        nothing = torch.zeros_like(weight, dtype=torch.float32)
+        errors = self._errors(weight, rounded.weight, seen)
+        return _Plain(rounded, errors, self._errors(weight, nothing, seen))
 
     def _plainly(self, weight: Tensor) -> Rounded:
         """Rounded to nearest, on integers of as many bits and as many scales."""
@@ -170,15 +211,15 @@ class LayerQuantizer:
             size = NF4_BLOCK
         return round_to_nearest(weight, scheme.bits, size, scheme.symmetric, self.dtype)
 
-    def _error(self, weight: Tensor, made: Tensor, seen: Seen) -> float:
+    def _errors(self, weight: Tensor, made: Tensor, seen: Seen) -> Tensor:
         if self.scheme.quantizes_activations:
-            return tokens_error(weight, made, seen.tokens, self._rounding_of_inputs())
-        return output_error(weight, made, seen.hessian)
+            return row_errors_of_tokens(weight, made, seen.tokens, self._rounding_of_inputs())
+        return row_errors(weight, made, seen.hessian)
 
     def _rounding_of_inputs(self) -> Callable[[Tensor], Tensor]:
         return round_but_outliers if self.scheme.method == "int8" else round_tokens
 
-    def _watch_inputs(self, matrix: Matrix) -> None:
+    def _round_inputs(self, matrix: Matrix) -> None:
         """Let the matrix read integers from now on, where the method does so."""
         if self.scheme.quantizes_activations:
             rounding = self._rounding_of_inputs()

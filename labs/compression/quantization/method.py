@@ -15,7 +15,6 @@ nearest in `grid`, then `awq`, `smoothquant`, and `by_bitsandbytes` for LLM.int8
 import torch
 from torch import Tensor
 
-from labs.compression.quantization.errors import row_errors
 from labs.compression.quantization.grid import Grid, Rounded, fit_grid
 
 # Columns whose errors reach the rest of the matrix at once (section 3.3, "lazy batch updates").
@@ -69,20 +68,28 @@ def gptq(
 
 
 def keep_better_rows(
-    weight: Tensor, hessian: Tensor, made: Rounded, plain: Rounded
-) -> tuple[Rounded, int]:
+    made: Rounded, made_errors: Tensor, plain: Rounded, plain_errors: Tensor
+) -> Rounded:
     """Row by row the one with the smaller error of the output, (w − ŵ) H (w − ŵ)ᵀ.
 
     GPTQ is greedy: a column cannot know what the next ones will be rounded to, and one that has
-    taken over errors may leave the range of its grid. So for a few rows, mostly of small matrices
-    with few bits, plain rounding happens to be better. Rows do not touch each other in the
-    objective and have their own scales, so each may take the better of both. Not in the paper.
+    taken over errors may leave the range of its grid. So for some rows, mostly with two bits,
+    plain rounding happens to be better. Rows do not touch each other in the objective and have
+    their own scales, so each may take the better of both. Not in the paper.
 
-    Returns:
-        The matrix, and for how many rows plain rounding was kept.
+    Args:
+        made: By `gptq`.
+        made_errors: `row_errors` of it, [out].
+        plain: By `round_to_nearest`.
+        plain_errors: `row_errors` of that, [out].
     """
-    worse = row_errors(weight, made.weight, hessian) > row_errors(weight, plain.weight, hessian)
-    return _take_rows(worse, plain, made), int(worse.sum())
+    rows = (plain_errors < made_errors).unsqueeze(1)
+    zero = None
+    if made.grid.zero is not None and plain.grid.zero is not None:
+        zero = torch.where(rows, plain.grid.zero, made.grid.zero)
+    scale = torch.where(rows, plain.grid.scale, made.grid.scale)
+    integers = torch.where(rows, plain.integers, made.integers)
+    return Rounded(integers, Grid(made.grid.bits, scale, zero))
 
 
 class _Grids:
@@ -153,14 +160,3 @@ def _round_block(
         error.div_(steps[place])
         free[column + 1 : end].addr_(stairs[place, place + 1 :], error, alpha=-1)
     return errors
-
-
-def _take_rows(chosen: Tensor, ours: Rounded, others: Rounded) -> Rounded:
-    """Rows of `ours` where chosen, [out], of `others` elsewhere."""
-    rows = chosen.unsqueeze(1)
-    zero = None
-    if ours.grid.zero is not None and others.grid.zero is not None:
-        zero = torch.where(rows, ours.grid.zero, others.grid.zero)
-    scale = torch.where(rows, ours.grid.scale, others.grid.scale)
-    integers = torch.where(rows, ours.integers, others.integers)
-    return Rounded(integers, Grid(ours.grid.bits, scale, zero))

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from labs.compression.common.layerwise import Layer, compress_layerwise, decoder_layers
 from labs.compression.quantization.folding import family_of
+from labs.compression.quantization.given import Given, GivenLayers
 from labs.compression.quantization.grid import Rounded
 from labs.compression.quantization.inputs import Reader, Shelf
 from labs.compression.quantization.layers import LayerQuantizer, MatrixReport
@@ -48,6 +49,7 @@ def quantize_model(
     dtype: torch.dtype,
     told: Callable[[MatrixReport], None] = lambda report: None,
     check: Callable[[], None] = lambda: None,
+    given: Mapping[str, Given] | None = None,
 ) -> QuantizedModel:
     """Quantize all matrices of the decoder layers, in place.
 
@@ -59,13 +61,18 @@ def quantize_model(
         dtype: In which scales and everything unquantized will be stored.
         told: Hears of each matrix as soon as it is done.
         check: Called often; may raise to stop.
+        given: What an engine made of the matrices, by their names; they are put in and measured.
 
     Raises:
         LabError: If it is not known how scales are folded in models of this family, or a Hessian
             cannot be inverted.
     """
     family = family_of(str(model.config.model_type)) if scheme.folds else None
-    quantizer = LayerQuantizer(scheme, dtype, family)
+    quantizer = (
+        LayerQuantizer(scheme, dtype, family)
+        if given is None
+        else GivenLayers(scheme, dtype, given)
+    )
     prefix = _name_of(model, decoder_layers(model))
     matrices: dict[str, Rounded] = {}
     shelf = Shelf()
