@@ -96,7 +96,11 @@ def methods() -> list[Lab]:
 def _is_method(lab: Lab) -> bool:
     share = next(column.key for column in COLUMNS if column.name == "share")
     logged = {metric.key for metric in lab.metrics}
-    return share in logged and {*BUDGET, *FIXED, RATE} <= set(lab.params.model_fields)
+    return (
+        lab.chapter == "training"
+        and share in logged
+        and {*BUDGET, *FIXED, RATE} <= set(lab.params.model_fields)
+    )
 
 
 def default_of(lab: Lab, name: str) -> Any:

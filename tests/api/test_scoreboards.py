@@ -35,7 +35,7 @@ def test_one_call_starts_all_and_the_same_key_nothing_more(sam: TestClient) -> N
     assert first.status_code == 201, first.text
     told = first.json()
     assert sam.get(first.headers["location"]).json()["id"] == told["id"]
-    assert [row["method"] for row in told["rows"]] == ["ia3", "lora", "prompt_tuning"]
+    assert [row["method"] for row in told["rows"]] == ["lora", "prompt_tuning", "ia3"]
     assert told["budget"]["steps"] == 12
     assert told["budget"]["batch_size"] == 4
     assert {row["method"]: row["learning_rate"] for row in told["rows"]}["lora"] == 0.01

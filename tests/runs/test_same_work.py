@@ -17,8 +17,9 @@ from sqlalchemy.orm import Session
 from app.database import commit
 from app.errors import Conflict, Forbidden, NotFound, Unavailable
 from app.metrics import store
-from app.models import Classroom, Role, Run, RunEvent, RunState, User
+from app.models import Artifact, Classroom, Role, Run, RunEvent, RunState, User
 from app.runs import lifecycle, preflight, queries, same_work, taken_files, taking
+from app.runs.preflight.start import Parent
 from app.runs.submit import submit
 from app.settings import get_settings
 from tests.runs.conftest import Library
@@ -144,7 +145,8 @@ def _plain(params: dict[str, Any], stages: tuple[str, ...] | None) -> tuple[Any,
 def test_another_model_dataset_or_parent_is_other_work(library: Library) -> None:
     checked = preflight.check(library.session, library.student, library.submission())
     marks = {same_work.fingerprint(checked)}
-    marks.add(same_work.fingerprint(replace(checked, parent_sha256="0" * 64)))
+    parent = Parent(Run(), Artifact(sha256="0" * 64))
+    marks.add(same_work.fingerprint(replace(checked, start=replace(checked.start, parent=parent))))
     os.utime(Path(library.model.path) / "model.safetensors", ns=(0, 0))
     marks.add(same_work.fingerprint(checked))
     library.dataset.sha256 = "f" * 64
