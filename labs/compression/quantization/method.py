@@ -8,8 +8,10 @@ the columns that are still free, so that they make up for it (equations 2 and 3)
     e_i = (w_i − ŵ_i) / U_ii          w_j ← w_j − e_i · U_ij   for j > i
 
 where U is the upper Cholesky factor of H⁻¹ = UᵀU (`labs.compression.common.inverse`), which holds all
-the rows of inverses that the paper's "step 3" needs. The other methods are in the modules of their names: round-to-
-nearest in `grid`, then `awq`, `smoothquant`, and `by_bitsandbytes` for LLM.int8 and NF4.
+the rows of inverses that the paper's "step 3" needs.
+
+The other methods are in modules of their own: rounding to nearest in `grid`, then `awq`, `smoothquant`
+with `activations`, and `by_bitsandbytes` for LLM.int8 and NF4. `layers` brings them to a decoder layer.
 """
 
 import torch
@@ -56,12 +58,13 @@ def gptq(
     size = group_size or inputs
     grids = _Grids(weight, bits, size, symmetric, dtype, static=order is not None or size == inputs)
     columns = torch.arange(inputs) if order is None else order.cpu()
+    groups = (columns // size).tolist()
     integers = torch.empty_like(free)
     # A group that is fitted when it is reached lies in one block, or its weights would be stale.
     block = BLOCK if grids.static else max(BLOCK // size, 1) * size
     for start in range(0, inputs, block):
         end = min(start + block, inputs)
-        errors = _round_block(free, factor, start, end, (columns // size).tolist(), grids, integers)
+        errors = _round_block(free, factor, start, end, groups, grids, integers)
         free[end:].addmm_(factor[start:end, end:].t(), errors, alpha=-1)
     unordered = integers if order is None else integers[torch.argsort(order)]
     return grids.rounded(unordered.t())
