@@ -5,6 +5,7 @@ The process belongs to the trainer's group and dies with it.
 """
 
 import json
+import math
 import os
 import secrets
 import signal
@@ -17,9 +18,10 @@ from pathlib import Path
 
 import httpx
 import psutil
+import torch
 
 from labs.compression.serve.asked import Asked, EngineFailed, Finish, Piece, Tell
-from labs.compression.serve.spec import ServeParams
+from labs.compression.serve.spec import ServeParams, cache_bytes
 from labs.contract import Json, LabContext, LabError
 from labs.models import read_facts
 from labs.runspec import read_params
@@ -27,6 +29,7 @@ from labs.runspec import read_params
 START_SECONDS, LOOK_SECONDS, END_SECONDS = 1200.0, 0.25, 10.0
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 600.0
 NAME = "served"
+MOST_OF_GPU = 0.9
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 # Asks Linux to end the server when the trainer is gone (PR_SET_PDEATHSIG), then becomes it.
 LAUNCH = """
@@ -137,24 +140,28 @@ def open_vllm(params: ServeParams, run: LabContext) -> VllmEngine:
         )
     key = secrets.token_urlsafe(32)
     port = _free_port()
-    context = params.context(read_facts(run.base_model))
+    facts = read_facts(run.base_model)
     options = {
         "--model": str(run.base_model),
         "--served-model-name": NAME,
         "--host": "127.0.0.1",
         "--port": str(port),
         "--dtype": DTYPES[params.precision],
-        "--max-model-len": str(context),
+        "--max-model-len": str(params.context(facts)),
         "--max-num-seqs": str(params.slots),
     }
+    if run.device == "cuda":
+        options["--gpu-memory-utilization"] = f"{_gpu_share(spec.memory_limit_bytes):.3f}"
     command = [python, "-c", LAUNCH, *(part for pair in options.items() for part in pair)]
     command.append("--disable-uvicorn-access-log")
     if run.device == "cpu":
         # Compiling takes longer than most runs serve.
         command.append("--enforce-eager")
-    process = subprocess.Popen(
-        command, env=_environment(key, run, spec.threads), stdin=subprocess.DEVNULL
-    )
+    environment = _environment(key)
+    if run.device == "cpu":
+        cache = params.slots * cache_bytes(facts, params.context(facts), params.bytes_of_number)
+        environment |= _on_cpu(spec.threads, cache)
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
     engine = VllmEngine(process, f"http://127.0.0.1:{port}", key)
     try:
         engine.wait_until_ready(run)
@@ -164,24 +171,33 @@ def open_vllm(params: ServeParams, run: LabContext) -> VllmEngine:
     return engine
 
 
-def _environment(key: str, run: LabContext, threads: int) -> dict[str, str]:
+def _environment(key: str) -> dict[str, str]:
     """The key goes through the environment: command lines can be read by everybody."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VLLM_"))}
     added = {
         "VLLM_API_KEY": key,
         "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_LEVEL": "WARNING",
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
-        "VLLM_LOGGING_LEVEL": "WARNING",
     }
-    if run.device == "cpu":
-        # Binding threads to cores fails on virtual machines that hide their layout.
-        added |= {
-            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            "OMP_NUM_THREADS": str(threads),
-            "VLLM_CPU_KVCACHE_SPACE": "1",
-        }
     return {**kept, **added}
+
+
+def _on_cpu(threads: int, cache: int) -> dict[str, str]:
+    return {
+        # Binding threads to cores fails on virtual machines that hide their layout.
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "OMP_NUM_THREADS": str(threads),
+        # In whole GiB.
+        "VLLM_CPU_KVCACHE_SPACE": str(max(1, math.ceil(cache / (1 << 30)))),
+    }
+
+
+def _gpu_share(limit: int | None) -> float:
+    """Of the device's memory: what was reserved for this run. By itself vLLM takes nearly all."""
+    total = torch.cuda.get_device_properties(0).total_memory
+    return MOST_OF_GPU if limit is None else min(MOST_OF_GPU, limit / total)
 
 
 def _request(asked: Asked) -> Json:
