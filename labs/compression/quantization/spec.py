@@ -103,6 +103,14 @@ class QuantizationParams(CompressionParams):
             json_schema_extra=shown(),
         ),
     ] = False
+    engine: Annotated[
+        Literal["auto", "own", "gptqmodel"],
+        Field(
+            title="Engine",
+            description="GPTQ only: the code of this lab, or GPTQModel where it has been set up. Auto takes GPTQModel on a GPU.",
+            json_schema_extra=shown(),
+        ),
+    ] = "auto"
     gguf: Annotated[
         GgufType,
         Field(
@@ -126,6 +134,8 @@ class QuantizationParams(CompressionParams):
             raise ValueError("SmoothQuant and LLM.int8 work with 8 bits: set bits to 8")
         if self.method == "nf4" and self.bits != FIXED_BITS["nf4"]:
             raise ValueError("NF4 has 4 bits: set bits to 4")
+        if self.engine == "gptqmodel" and self.method != "gptq":
+            raise ValueError("GPTQModel is for GPTQ here: leave engine at auto")
         if self.method in ("smoothquant", "int8", "nf4") and not self.symmetric:
             raise ValueError(
                 "only round to nearest, GPTQ and AWQ have zero points: leave symmetric on"

@@ -21,6 +21,7 @@ from labs.compression.common.texts import calibration
 from labs.compression.quantization.layout import save_quantized
 from labs.compression.quantization.quantize import quantize_model
 from labs.compression.quantization.spec import LAB, QuantizationParams
+from labs.compression.quantization.stages.by_engine import by_engine
 from labs.compression.quantization.watching import Watch
 from labs.contract import N_, Column, Json, LabContext
 from labs.model_files import read_tensors
@@ -43,11 +44,19 @@ def quantize(params: QuantizationParams, run: LabContext) -> Json:
     blocks = calibration(run, params, tokenizer)
     reset_peak(run.device)
     seed_everything(run.seed)
+    given = by_engine(params, run, blocks, stored_dtype(params, run))
     run.progress(0, 1, "loading the base model")
     model = load_model(run.base_model, run.device, DTYPES[params.precision])
     watch = Watch(run, per_layer=len(matrices_of(decoder_layers(model)[0])))
     made = quantize_model(
-        model, blocks, params.scheme, run.device, stored_dtype(params, run), watch, run.check_stop
+        model,
+        blocks,
+        params.scheme,
+        run.device,
+        stored_dtype(params, run),
+        watch,
+        run.check_stop,
+        given,
     )
     watch.show()
     peak = peak_bytes(run.device)
