@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from labs.common.agreement import Prompts, compared_prompts, logits
-from labs.common.cards import write_card
+from labs.common.cards import TRANSFORMERS, write_card
 from labs.common.data import prepare
 from labs.common.loading import DTYPES, load_model, load_tokenizer
 from labs.common.memory import peak_bytes, release, reset_peak
@@ -31,6 +31,8 @@ ARTIFACT = "quantized"
 # What the model says in memory, for the stage that proves that the saved one says the same.
 SAID = "quantized-logits.safetensors"
 SAID_PROMPTS = 4
+# Bits of the layouts of compressed-tensors that vLLM has kernels for.
+READ_BY_VLLM = (4, 8)
 
 
 def quantize(params: QuantizationParams, run: LabContext) -> Json:
@@ -74,10 +76,20 @@ def quantize(params: QuantizationParams, run: LabContext) -> Json:
     }
     with run.artifact(ARTIFACT, "quantized") as folder:
         save_quantized(made, tokenizer, run.base_model, folder)
-        write_card(folder, LAB, params, run, summary, library="transformers")
+        write_card(folder, LAB, params, run, summary, "transformers", loading(params))
     del made, model, said
     release(run.device)
     return {**summary, **show_file(run, params), "peak_bytes": peak}
+
+
+def loading(params: QuantizationParams) -> str:
+    """Python for the card, with what it needs and what else reads the checkpoint."""
+    stored = params.scheme.stored
+    package = "bitsandbytes" if stored == "bitsandbytes" else "compressed-tensors"
+    needs = f"# Needs the package {package}.\n"
+    if stored != "bitsandbytes" and params.bits in READ_BY_VLLM:
+        needs += "# vLLM reads this folder too: vllm serve .\n"
+    return needs + TRANSFORMERS
 
 
 def load_by_bitsandbytes(params: QuantizationParams, run: LabContext) -> PreTrainedModel:
