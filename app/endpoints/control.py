@@ -16,7 +16,7 @@ from app.database import reading, transaction
 from app.endpoints.address import Front
 from app.endpoints.passage import NO_TLS
 from app.endpoints.refusals import Unreachable
-from app.endpoints.standing import LONGEST_SECONDS, front_to, serving_run
+from app.endpoints.standing import LONGEST_SECONDS, Stand, front_to, serving_run
 from app.i18n import N_
 from app.models import User
 
@@ -37,6 +37,7 @@ class Figures:
     prompt_tokens: int
     completion_tokens: int
     closes_at: datetime | None
+    is_closing: bool
 
 
 def figures_of(front: Front) -> Figures | None:
@@ -51,6 +52,7 @@ def figures_of(front: Front) -> Figures | None:
         prompt_tokens=_count(told, "prompt_tokens"),
         completion_tokens=_count(told, "completion_tokens"),
         closes_at=_closing(told.get("closes_in_seconds")),
+        is_closing=told.get("state") == Stand.CLOSED,
     )
 
 

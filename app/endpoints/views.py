@@ -47,7 +47,7 @@ class EndpointCard:
     @property
     def closes_at(self) -> datetime | None:
         """When it closes if nobody asks anything more."""
-        return self.figures.closes_at if self.figures else self.standing.closes_at
+        return self.figures.closes_at if self.figures and self.is_open else self.standing.closes_at
 
     @property
     def closing(self) -> Span | None:
@@ -80,7 +80,12 @@ def card_of(session: Session, actor: User, run: Run) -> EndpointCard | None:
 def with_figures(run: Run, card: EndpointCard) -> EndpointCard:
     """The card with what the trainer's server counts, which takes a request to it."""
     front = front_of(run.id, run.attempt) if card.is_open else None
-    return replace(card, figures=figures_of(front)) if front else card
+    figures = figures_of(front) if front else None
+    standing = card.standing
+    if figures and figures.is_closing:
+        # Its trainer has been told, and says so itself in a moment.
+        standing = replace(standing, state=Stand.CLOSED, closes_at=None)
+    return replace(card, figures=figures, standing=standing)
 
 
 def with_error(card: EndpointCard, error: AppError, name: str) -> EndpointCard:

@@ -54,5 +54,6 @@ def test_a_served_model_is_tried_on_the_page_of_its_run(
 
     card.get_by_text("Close now").click()
     card.get_by_role("button", name="Close the endpoint").click()
-    expect(card.get_by_text("Keep open for 10 min")).to_be_visible()
+    expect(card.get_by_text("The endpoint is closed.")).to_be_visible()
+    expect(box).to_be_hidden()
     assert front.deeds == [("closing", {})]

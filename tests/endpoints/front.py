@@ -36,6 +36,7 @@ class FakeFront:
     asked: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     deeds: list[tuple[str, Any]] = field(default_factory=list)
+    state: str = "open"
     waits: bool = False
     dies: bool = False
     answer: Response | None = None
@@ -99,13 +100,14 @@ class FakeFront:
     async def _status(self, request: Request) -> Response:
         self._note(request)
         counted = {name: USAGE[name] for name in ("prompt_tokens", "completion_tokens")}
-        told = {"state": "open", "active": 1, "requests": 2, **counted, "idle_seconds": 0.0}
+        told = {"state": self.state, "active": 1, "requests": 2, **counted, "idle_seconds": 0.0}
         return JSONResponse({**told, "closes_in_seconds": 300.0})
 
     async def _deed(self, request: Request) -> Response:
         self._note(request)
         self.deeds.append((request.url.path.rpartition("/")[2], await request.json()))
-        return JSONResponse({"state": "open"})
+        self.state = "closed" if self.deeds[-1][0] == "closing" else self.state
+        return JSONResponse({"state": self.state})
 
     def _note(self, request: Request) -> None:
         self.headers.append(dict(request.headers))
