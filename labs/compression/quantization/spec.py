@@ -162,12 +162,19 @@ class QuantizationParams(CompressionParams):
         return 2 if self.precision != "fp32" or facts.dtype in ("float16", "bfloat16") else 4
 
     def memory_beside(self, facts: ModelFacts, device: str) -> dict[str, int]:
-        """One layer's Hessians with inverse and copy, in float32, and the integers of all weights."""
+        """One layer's Hessians with inverse and copy, in float32, and the integers of all weights.
+
+        bitsandbytes quantizes a model of its own while it is loaded: what it leaves whole comes
+        beside them.
+        """
         if not facts.matrices:
             return {}
         largest = max(matrix.inputs for matrix in facts.matrices.values())
         hessians = sum(m.inputs**2 for m in facts.matrices.values()) + 3 * largest**2
-        return {"observed": 4 * hessians, "integers": inside_layers(facts)}
+        integers = inside_layers(facts)
+        if self.scheme.stored == "bitsandbytes":
+            integers += (facts.parameters - integers) * self.stored_bytes(facts)
+        return {"observed": 4 * hessians, "integers": integers}
 
     def work(self, facts: ModelFacts) -> Work:
         """Calibration, X·Xᵀ of every matrix, and a Cholesky factor and update of each."""
