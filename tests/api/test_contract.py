@@ -427,7 +427,7 @@ def test_the_description_lists_every_call(script: TestClient) -> None:
         "/runs/{run_id}/artifacts/{name}/{path}", "/runs/{run_id}/notebook", "/compare",
         "/datasets", "/datasets/{dataset_id}", "/models", "/models/{model_id}", "/queue", "/queue/line", "/runs/{run_id}/turn", "/devices",
             "/runs/{run_id}/release", "/runs/{run_id}/resubmission", "/runs/{run_id}/same-work",
-        "/runs/{run_id}/endpoint", "/runs/{run_id}/endpoint/keys",
+        "/runs/{run_id}/deletion", "/runs/{run_id}/endpoint", "/runs/{run_id}/endpoint/keys",
         "/runs/{run_id}/endpoint/keys/{key_id}/revocation", "/runs/{run_id}/endpoint/extension",
         "/runs/{run_id}/endpoint/closing",
         "/sweeps", "/sweeps/{sweep_id}", "/sweeps/{sweep_id}/cancellation",
