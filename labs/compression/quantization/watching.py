@@ -14,7 +14,7 @@ from labs.contract import N_, Axis, Column, LabContext, Series
 WIDEST = 4.0
 BINS = 64
 # Weights of one row that are drawn as points.
-DRAWN = 256
+DRAWN = 200
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ def prove(
         "The saved model says something else when it is loaded plainly: a logit differs by {difference}, more than the {tolerance} that rounding explains."
     )
     columns = [
-        Column("what", "Compared with the quantized model in memory"),
+        Column("what", "Against the model in memory"),
         Column("value", "max |Δlogit|"),
     ]
     rows = [[N_("Saved and loaded plainly"), found.difference], [N_("Tolerance"), found.tolerance]]

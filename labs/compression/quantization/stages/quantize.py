@@ -135,7 +135,7 @@ def show_file(run: LabContext, params: QuantizationParams) -> Json:
     tensors = sum(tensor.bytes for tensor in read_tensors(folder).values())
     size = weight_file_bytes(folder)
     expected = int(run.result("setup").get("expected_bytes") or 0)
-    columns = [Column("what", "What"), Column("bytes", "Size", "bytes")]
+    columns = [Column("what", "What"), Column("bytes", "Bytes")]
     rows: list[list[Any]] = [
         [N_("Expected by the formula"), expected or None],
         [N_("Tensors in the file"), tensors],
