@@ -72,7 +72,7 @@ def quantize_by_engine(
 def request_of(base: Path, scheme: Scheme, device: str, work: Path) -> Json:
     """What the child is told."""
     return {
-        "base": str(base),
+        "base": str(base.absolute()),
         "blocks": str(work / "blocks.safetensors"),
         "target": str(work / "made.safetensors"),
         "device": "cuda:0" if device == "cuda" else device,
@@ -100,6 +100,7 @@ def _said(command: list[str], work: Path) -> Iterator[Json]:
         log.open("w") as errors,
         subprocess.Popen(
             command,
+            cwd=work,  # it keeps logs wherever it stands
             env=environment(),
             stdout=subprocess.PIPE,
             stderr=errors,
