@@ -100,6 +100,15 @@ def test_a_run_that_others_were_made_from_stays_and_says_which(session: Session)
     delete_run(session, sam, run.id)
 
 
+def test_it_stays_whatever_state_the_run_made_from_it_is_in(session: Session) -> None:
+    sam = make_user(session)
+    for state in RunState:
+        run = make_run(session, sam, **OVER)
+        make_run(session, sam, parent_run_id=run.id, state=state)
+        with pytest.raises(InUse):
+            delete_run(session, sam, run.id)
+
+
 def test_a_key_that_made_a_deleted_run_says_so(library: Library) -> None:
     run = finished(library, idempotency_key="once")
     delete_run(library.session, library.student, run.id)

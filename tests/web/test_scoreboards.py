@@ -83,7 +83,7 @@ def test_a_form_that_does_not_hold_comes_back_with_all_that_was_entered(sam: Tes
     for name in ("steps", "learning_rates.ia3"):
         assert f'id="{name}-error"' in fixed_seed.text
     boxes = re.findall(r'id="method-(\w+)"[^>]*checked', fixed_seed.text)
-    assert boxes == ["ia3", "lora"]
+    assert boxes == ["lora", "ia3"]
     with reading() as session:
         assert session.scalars(select(RunGroup)).all() == []
 
