@@ -255,6 +255,7 @@ def test_vllm_that_cannot_start_fails_with_a_sentence(tmp_path: Path, standin: P
     broken = a_spec(tmp_path, engine="vllm", context_length=100)
     outcome = carry_out(tmp_path / "other", with_vllm(broken, standin))
     assert (outcome.outcome, outcome.values["code"]) == ("failed", 1)
+    assert states(tmp_path / "other") == ["starting", "closed"]
 
 
 def test_llama_cpp_refuses_what_gguf_cannot_hold_before_anything_starts(tmp_path: Path) -> None:

@@ -61,7 +61,11 @@ def ensure(params: ServeParams, run: LabContext) -> Service:
         return known
     told = {"engine": params.engine, "model": run.base_model_name}
     run.endpoint("starting", **told)
-    service = _running[run.run_dir] = _start(params, run)
+    try:
+        service = _running[run.run_dir] = _start(params, run)
+    except BaseException:
+        run.endpoint("closed", **told)
+        raise
 
     run.at_end(lambda: end(run))
     run.endpoint("testing", **told)

@@ -11,7 +11,7 @@ from labs.compression.serve import load, showing
 from labs.compression.serve.figures import Level, Timing, mean, percentile
 from labs.compression.serve.service import Service, end, ensure, keep_open
 from labs.compression.serve.spec import LAB, ServeParams
-from labs.contract import Json, LabContext, LabError
+from labs.contract import N_, Json, LabContext, LabError
 from labs.gguf import refuse_gguf_folder, write_gguf
 from labs.models import read_facts
 
@@ -31,7 +31,7 @@ def export(params: ServeParams, run: LabContext) -> Json:
     facts = read_facts(run.base_model)
     tokenizer = load_tokenizer(run.base_model)
     stored = folder_bytes(run.base_model)
-    rows = [["Base", facts.quantization or facts.dtype, facts.parameters, stored]]
+    rows = [[N_("Base"), facts.quantization or facts.dtype, facts.parameters, stored]]
     result: Json = {"artifact/bytes": stored, "base_bytes": stored}
     if params.engine == "llama_cpp":
         refused = refuse_gguf_folder(run.base_model, params.gguf)
