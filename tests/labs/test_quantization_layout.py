@@ -101,6 +101,16 @@ def test_in_bfloat16_as_well(base: Path, scheme: Scheme, tmp_path: Path) -> None
     assert data_bytes(tmp_path) == expected_bytes(read_facts(base), scheme, 2)
 
 
+def test_a_model_of_32_bits_saved_in_16_computes_the_same_in_32(base: Path, tmp_path: Path) -> None:
+    scheme = Scheme("gptq", 4, 32)
+    model = load_model(base, "cpu")
+    quantized = quantize_model(model, BLOCKS, scheme, "cpu", torch.bfloat16)
+    save_quantized(quantized, load_tokenizer(base), base, tmp_path)
+    assert load(tmp_path).dtype == torch.bfloat16
+    assert torch.equal(logits(load_model(tmp_path, "cpu")), logits(quantized.model))
+    assert data_bytes(tmp_path) == expected_bytes(read_facts(base), scheme, 2)
+
+
 def test_the_folder_says_how_it_is_stored(base: Path, tmp_path: Path) -> None:
     scheme = Scheme("gptq", 4, 32)
     save_quantized(quantize(base, scheme), load_tokenizer(base), base, tmp_path)

@@ -16,6 +16,7 @@ has dropped it. vLLM reads 4 and 8 bits. NF4 and LLM.int8 are written by bitsand
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -61,26 +62,27 @@ def _save_by_bitsandbytes(quantized: QuantizedModel, base: Path, folder: Path) -
 
 
 def _save_compressed(quantized: QuantizedModel, folder: Path) -> None:
-    state = quantized.model.state_dict()
-    kept = dict(state)
+    model, dtype = quantized.model, quantized.dtype
+    state = _in_format(model.state_dict(), dtype)
     for name, rounded in quantized.matrices.items():
-        del kept[f"{name}.weight"]
-        for part, tensor in _parts(rounded, quantized.scheme, quantized.dtype).items():
-            kept[f"{name}.{part}"] = tensor
-    model = quantized.model
-    model.config.dtype = quantized.dtype
-    model.save_pretrained(
-        folder,
-        state_dict={name: _stored(tensor, quantized.dtype) for name, tensor in kept.items()},
-    )
+        del state[f"{name}.weight"]
+        for part, tensor in _parts(rounded, quantized.scheme, dtype).items():
+            state[f"{name}.{part}"] = tensor
+    model.save_pretrained(folder, state_dict=state)
     path = folder / "config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
+    config["dtype"] = str(dtype).removeprefix("torch.")
     config["quantization_config"] = quantization_config(quantized)
     path.write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
-def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    return tensor.to(dtype) if tensor.is_floating_point() else tensor
+def _in_format(state: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """Numbers in the format; names that share a tensor still do, so that it is saved once."""
+    made: dict[int, Tensor] = {}
+    for tensor in state.values():
+        if tensor.data_ptr() not in made:
+            made[tensor.data_ptr()] = tensor.to(dtype) if tensor.is_floating_point() else tensor
+    return {name: made[tensor.data_ptr()] for name, tensor in state.items()}
 
 
 def _parts(rounded: Rounded, scheme: Scheme, dtype: torch.dtype) -> dict[str, Tensor]:

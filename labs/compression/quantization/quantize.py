@@ -86,7 +86,16 @@ def quantize_model(
             told(report)
 
     compress_layerwise(model, blocks, device, lambda matrix: Reader(matrix, shelf), compress, check)
+    _round_the_rest(model, matrices, dtype)
     return QuantizedModel(model, scheme, dtype, device, matrices)
+
+
+@torch.no_grad()
+def _round_the_rest(model: nn.Module, matrices: Mapping[str, Rounded], dtype: torch.dtype) -> None:
+    """Let everything unquantized be what a checkpoint in that format holds."""
+    for name, parameter in model.named_parameters():
+        if matrices and name.removesuffix(".weight") not in matrices:
+            parameter.copy_(parameter.to(dtype))
 
 
 def _name_of(model: nn.Module, part: nn.Module) -> str:
