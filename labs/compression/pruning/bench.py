@@ -14,7 +14,10 @@ from labs.compression.common.quality import Exam, exam, measured_loss
 from labs.compression.common.texts import calibration
 from labs.compression.pruning.spec import PruningParams
 from labs.contract import LabContext
+from labs.models import ModelFacts, read_facts
 
+# Looking for unused objects takes longer than a smaller model is worth.
+RELEASED_ABOVE = 100_000_000
 # Enough to compare many models with each other; the table of quality has all of the text.
 MOST_TOKENS = 4096
 
@@ -27,13 +30,15 @@ class Bench:
     run: LabContext
     blocks: Tensor
     asked: Exam
+    facts: ModelFacts
 
     @classmethod
     def of(cls, params: PruningParams, run: LabContext) -> "Bench":
         """Read the running text."""
         asked = exam(run, params)
         blocks = calibration(run, params, asked.tokenizer)
-        return cls(params, run, blocks, replace(asked, stream=asked.stream[:MOST_TOKENS]))
+        facts = read_facts(run.base_model)
+        return cls(params, run, blocks, replace(asked, stream=asked.stream[:MOST_TOKENS]), facts)
 
     @property
     def tokens(self) -> int:
@@ -42,7 +47,8 @@ class Bench:
 
     def load(self, folder: Path | None = None) -> PreTrainedModel:
         """The untouched model, or one from a folder; hold one at a time."""
-        release(self.run.device)
+        if self.facts.parameters > RELEASED_ABOVE:
+            release(self.run.device)
         seed_everything(self.run.seed)
         dtype = DTYPES[self.params.precision]
         return load_model(folder or self.run.base_model, self.run.device, dtype)

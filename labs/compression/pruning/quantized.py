@@ -13,7 +13,7 @@ from labs.compression.quantization.refusals import refuse_scheme
 from labs.compression.quantization.scheme import Scheme
 from labs.compression.quantization.sizes import bits_per_weight
 from labs.contract import N_, Column, Json
-from labs.models import ModelFacts, read_facts
+from labs.models import ModelFacts
 
 BITS = 4
 GROUPS = (128, 64, 32, None)
@@ -34,7 +34,7 @@ def show_quantized(bench: Bench, pruned: Path) -> Json:
 
     The grid is symmetric: zero is one of its levels, so that what was pruned stays zero.
     """
-    facts = read_facts(bench.run.base_model)
+    facts = bench.facts
     scheme = _scheme(facts)
     if scheme is None:
         return {}

@@ -10,7 +10,6 @@ from labs.compression.pruning.refusals import refuse
 from labs.compression.pruning.reports import Report, mean_error, sparsity_of
 from labs.compression.pruning.spec import GROUPS, PruningParams
 from labs.contract import N_, Axis, Column, Json, Series
-from labs.models import read_facts
 
 SPARSITIES = (0.2, 0.5, 0.7)
 TITLES = {
@@ -63,7 +62,7 @@ def show_sweep(bench: Bench, pruned: Path) -> Json:
 
 def _asked(bench: Bench) -> Iterator[PruningParams]:
     """Every pruning to carry out; patterns only where the model's matrices have room for them."""
-    facts = read_facts(bench.run.base_model)
+    facts = bench.facts
     own = bench.params.method
     for method in TITLES if facts.parameters <= LARGEST_COMPARED else (own,):
         for sparsity in SPARSITIES:
