@@ -91,11 +91,13 @@ def estimate(
     A lab shapes its estimate through its parameters: `trainable_parameters`,
     `bits_per_weight` and `kept_beside`; one on compression as `labs.compression.common.costs`
     says. Parameters of any other lab count as inference only; with a method
-    `memory_beside(facts, device)` each may name further parts. Without `lengths` every row is taken to be as long as it may be.
+    `memory_beside(facts, device)` each may name further parts. Without `lengths` every row is
+    taken to be as long as it may be.
     """
     notes = [Note("Estimated from config.json, not measured.")]
     if isinstance(params, CompressionParams):
-        parts = compression_parts(facts, params, LIBRARY_BYTES[device], device)
+        longest = lengths.longest if lengths else None
+        parts = compression_parts(facts, params, LIBRARY_BYTES[device], device, longest)
         work = compression_work(facts, params)
         low, high = _range(
             _start_seconds(device) + _seconds(facts, work.flops, work.passes, device)

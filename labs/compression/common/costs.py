@@ -35,9 +35,15 @@ class Work:
 
 
 def compression_parts(
-    facts: ModelFacts, params: "CompressionParams", library: int, device: str
+    facts: ModelFacts,
+    params: "CompressionParams",
+    library: int,
+    device: str,
+    longest: int | None = None,
 ) -> dict[str, int]:
     """Bytes by part; their sum must fit at the highest moment.
+
+    `longest` is the longest row of the dataset in tokens, where that is known.
 
     The layers are compressed with all calibration blocks standing before one of them; afterwards
     each model is judged by itself. `evaluation` is what that takes beyond compressing.
@@ -50,7 +56,7 @@ def compression_parts(
         "library": library,
     }
     compressing = sum(parts.values()) - parts["weights"] - library
-    parts["evaluation"] = max(0, judging_bytes(facts, params) - compressing)
+    parts["evaluation"] = max(0, judging_bytes(facts, params, longest) - compressing)
     return parts
 
 
@@ -71,14 +77,16 @@ def calibration_bytes(facts: ModelFacts, params: "CompressionParams") -> int:
     return block * (params.calibration_samples * beside + _layer_numbers(facts))
 
 
-def judging_bytes(facts: ModelFacts, params: "CompressionParams") -> int:
+def judging_bytes(
+    facts: ModelFacts, params: "CompressionParams", longest: int | None = None
+) -> int:
     """The most of: a window with its logits in float32 and their softmax; rows that are answered,
     with keys and values of prompt and answer."""
     width = bytes_of_number(params)
     window = params.evaluation_window
     seen = window * (_layer_numbers(facts) * width + facts.vocab_size * (width + 8))
     cached = 2 * facts.layers * facts.kv_heads * facts.head_dim
-    length = params.max_length
+    length = min(params.max_length, longest or params.max_length)
     answered = length * (_layer_numbers(facts) + 2 * cached) + facts.vocab_size
     return max(seen, params.evaluated_at_once * answered * width)
 
