@@ -63,7 +63,7 @@ def _measure(slug: str) -> list[Row]:
             ours.append(_under_bunsen(box, lab, params))
             plain.append(_plain(lab, params))
     ratios = [sum(a.intervals) / sum(b.intervals) for a, b in zip(ours, plain, strict=True)]
-    least = _undisturbed(ours) / _undisturbed(plain)
+    least = undisturbed(ours) / undisturbed(plain)
     apart = statistics.median(abs(a.loss - b.loss) for a, b in zip(ours, plain, strict=True))
     loss, size = plain[0].loss, params["batch_size"]
     return [
@@ -75,7 +75,7 @@ def _measure(slug: str) -> list[Row]:
     ]  # fmt: skip
 
 
-def _undisturbed(trainings: Sequence[Training]) -> float:
+def undisturbed(trainings: Sequence[Training]) -> float:
     """Seconds of a training in which nothing else ran: every step sees the same rows each time."""
     return sum(map(min, zip(*(training.intervals for training in trainings), strict=True)))
 
@@ -88,7 +88,7 @@ def _under_bunsen(box: Box, lab: Lab, params: dict[str, Any]) -> Training:
     events = [json.loads(line) for line in lines]
     steps = [e for e in events if e["kind"] == "metrics" and "train/loss" in e["values"]]
     assert [step["step"] for step in steps] == list(range(1, STEPS + 1))
-    return Training(_gaps([step["t"] for step in steps]), steps[-1]["values"]["train/loss"])
+    return Training(gaps([step["t"] for step in steps]), steps[-1]["values"]["train/loss"])
 
 
 def _plain(lab: Lab, params: dict[str, Any]) -> Training:
@@ -101,8 +101,9 @@ def _plain(lab: Lab, params: dict[str, Any]) -> Training:
         env={**os.environ, "TOKENIZERS_PARALLELISM": "false", "OMP_WAIT_POLICY": "passive"},
     )  # fmt: skip
     found = json.loads(done.stdout.splitlines()[-1])
-    return Training(_gaps(found["ends"]), found["loss"])
+    return Training(gaps(found["ends"]), found["loss"])
 
 
-def _gaps(ends: Sequence[float]) -> list[float]:
+def gaps(ends: Sequence[float]) -> list[float]:
+    """Seconds from the end of each step to the end of the next."""
     return [after - before for before, after in pairwise(ends)]
