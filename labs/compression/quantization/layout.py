@@ -11,7 +11,8 @@ The two layouts of compressed-tensors (its 0.19; `quantization_config` of the me
   the inputs of each token.
 
 Groups are neighbouring columns whatever order GPTQ took, so no `weight_g_idx` is needed; the format
-has dropped it. vLLM reads 4 and 8 bits. NF4 and LLM.int8 are written by bitsandbytes.
+has dropped it. Of vLLM's kernels, that for CPUs takes 4 bits, those for GPUs 4 and 8; the other widths
+are for transformers. NF4 and LLM.int8 are written by bitsandbytes.
 """
 
 import json
