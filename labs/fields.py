@@ -75,7 +75,8 @@ def _allowed(node: Json) -> str:
         case "number":
             return f"a number{_range(node)}"
         case "array":
-            return "names, separated by commas"
+            numbers = node.get("items", {}).get("type") == "integer"
+            return f"{'whole numbers' if numbers else 'names'}, separated by commas"
         case "null":
             return "nothing"
     return "text"

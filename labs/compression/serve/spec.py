@@ -58,7 +58,7 @@ class ServeParams(Params):
         Field(
             title="Context",
             ge=LEAST_CONTEXT,
-            le=1 << 20,
+            le=524_288,
             description="Most tokens of a prompt and its answer together. Empty takes what the model reads.",
             json_schema_extra=shown("tokens"),
         ),
@@ -147,15 +147,20 @@ class ServeParams(Params):
     @field_validator("concurrency", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(part for part in value.replace(",", " ").split() if part)
-        return (value,) if isinstance(value, int) else value
+        if isinstance(value, int):
+            return (value,)
+        if not isinstance(value, str):
+            return value
+        parts = value.replace(",", " ").split()
+        if not parts or not all(part.isdecimal() for part in parts):
+            raise ValueError("concurrency levels are whole numbers from 1 to 64, as in 1, 2, 4")
+        return tuple(int(part) for part in parts)
 
     @field_validator("concurrency")
     @classmethod
     def _in_order(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if min(value) < 1 or max(value) > MOST_AT_ONCE:
-            raise ValueError("each concurrency level is a whole number from 1 to 64")
+            raise ValueError("concurrency levels are whole numbers from 1 to 64, as in 1, 2, 4")
         return tuple(sorted(set(value)))
 
     @model_validator(mode="after")
