@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from labs import registry
 from labs.common.formatting import Encoded
 from labs.compression.distillation.cutting import cut
 from labs.compression.distillation.inner import vectors_of, watching
@@ -23,7 +24,7 @@ from labs.compression.distillation.method import (
     soft_labels,
     soft_loss,
 )
-from labs.compression.distillation.spec import DistillationParams
+from labs.compression.distillation.spec import LAB, DistillationParams
 from tests.labs.tiny import make_network
 
 SEEDS = st.integers(0, 10_000)
@@ -228,3 +229,21 @@ def test_a_lesson_survives_the_disk(tmp_path: Path, top_k: int) -> None:
     assert found.soft is not None
     assert torch.equal(found.soft.log_probs, soft.log_probs)
     assert (found.soft.tokens is None) == (soft.tokens is None) == (top_k == 0)
+
+
+@pytest.mark.parametrize("name", ["theory.md", "theory.zh-Hant.md"])
+def test_the_worked_numbers_of_the_theory_are_what_comes_out(name: str) -> None:
+    text = (registry.folder(LAB) / name).read_text(encoding="utf-8")
+    z, nothing = torch.tensor([[4.0, 2.0, 0.0]]), torch.zeros(1, 3)
+    for t in (1.0, 2.0):
+        labels = soft_labels(z, t)
+        shown = [f"{p:.3f}" for p in labels.log_probs.exp()[0].tolist()]
+        assert ", ".join(shown) in text or "、".join(shown) in text
+        assert f"{float(soft_loss(nothing, labels, t)) / t**2:.3f}" in text
+    assert f"{float(soft_loss(nothing, soft_labels(z, 2), 2)):.3f}" in text
+    given = DistillationParams()
+    rows, targets, vocabulary = given.labelled_rows + given.unlabelled_rows, 10, 2048
+    assert f"{rows * targets * vocabulary * 4:,}" in text
+    # In the file a token's number takes four bytes beside its logarithm, and the rest four more.
+    assert f"{rows * targets * (given.top_k * (4 + 4) + 4):,}" in text
+    assert f" {rows} " in text
