@@ -5,7 +5,7 @@ refuses every other; a model that was trained here has a tokenizer of its own. T
 the tokenizer does (`vocabulary.py`) and refuses what llama.cpp has no equal for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from labs.gguf.architectures import refuse_gguf
@@ -24,7 +24,12 @@ __all__ = [
 
 
 def write_gguf(
-    folder: Path, target: Path, kind: str, name: str, described: Mapping[str, str] | None = None
+    folder: Path,
+    target: Path,
+    kind: str,
+    name: str,
+    described: Mapping[str, str] | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> GgufFacts:
     """Write a model folder as one GGUF file; tensors pass through memory one piece at a time.
 
@@ -35,10 +40,11 @@ def write_gguf(
         name: What the model is called.
         described: What else the file says: "description", "license", "source" (an address),
             "base_model", "version"; any other key is stored as `bunsen.<key>`.
+        check: Called between pieces of a few seconds; may raise to stop.
 
     Raises:
         LabError: If llama.cpp has no equal for the model or its tokenizer.
     """
     from labs.gguf.writer import write
 
-    return write(folder, target, kind, name, described or {})
+    return write(folder, target, kind, name, described or {}, check)

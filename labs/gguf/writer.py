@@ -1,7 +1,7 @@
 """Writes a model folder as one GGUF file."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,12 @@ FLOAT32 = "f32"
 
 
 def write(
-    folder: Path, target: Path, kind: str, name: str, described: Mapping[str, str]
+    folder: Path,
+    target: Path,
+    kind: str,
+    name: str,
+    described: Mapping[str, str],
+    check: Callable[[], None],
 ) -> GgufFacts:
     """See `labs.gguf.write_gguf`."""
     facts, config = read_facts(folder), read_config(folder)
@@ -40,7 +45,7 @@ def write(
     add_vocabulary(writer, vocabulary)
     kinds = {each.tensor: _stored(each, kind, facts) for each in written}
     try:
-        header = _write_file(writer, written, kinds, positions.factors)
+        header = _write_file(writer, written, kinds, positions.factors, check)
     except BaseException:
         writer.close()
         beside.unlink(missing_ok=True)
@@ -77,6 +82,7 @@ def _write_file(
     written: Sequence[Source],
     kinds: Mapping[str, str],
     factors: Sequence[float],
+    check: Callable[[], None],
 ) -> int:
     """Header first, then tensor by tensor; the bytes of the header."""
     if factors:
@@ -97,6 +103,7 @@ def _write_file(
     for source in written:
         length = 0
         for rows in source.pieces():
+            check()
             block = packed(rows, kinds[source.tensor], source.tensor)
             file.write(block.data)
             length += block.nbytes

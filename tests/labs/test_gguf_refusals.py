@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gguf import GGUFReader
 
-from labs.contract import LabError
+from labs.contract import LabError, Stopped
 from labs.gguf import llama as llama_module
 from labs.gguf import refuse_gguf, refuse_gguf_folder, write_gguf
 from labs.gguf.cutting import GPT2, LLAMA3, QWEN2, cutting_rule
@@ -130,6 +131,22 @@ def test_a_cut_off_write_leaves_nothing(model: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(OSError, match="No space left"):
         write_gguf(model, model / "m.gguf", "f16", "m")
     assert not [path for path in model.iterdir() if ".gguf" in path.name]
+
+
+def test_a_stop_ends_the_writing(model: Path) -> None:
+    def stop() -> None:
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        write_gguf(model, model / "m.gguf", "f16", "m", check=stop)
+    assert not [path for path in model.iterdir() if ".gguf" in path.name]
+
+
+def test_the_licence_is_that_of_the_models_card(model: Path) -> None:
+    (model / "README.md").write_text("---\nlicense: cc-by-4.0\n---\n\n# Model\n")
+    write_gguf(model, model / "m.gguf", "f16", "m")
+    said = GGUFReader(model / "m.gguf").fields["general.license"].contents()
+    assert said == "cc-by-4.0"
 
 
 def test_special_tokens_and_unused_ids_keep_their_places(model: Path) -> None:

@@ -17,8 +17,10 @@ from labs.compression.common.params import CompressionParams
 from labs.contract import Column, Json, Lab, LabContext
 from labs.gguf import GgufFacts, expected_bytes, write_gguf
 from labs.gguf.llama import Llama
+from labs.gguf.metadata import license_of
 from labs.models import read_facts
 from labs.published import UNFINISHED
+from labs.registry import code_version
 
 FILE = "model.gguf"
 # Answered by llama.cpp one by one; the first ones, not chosen ones.
@@ -53,10 +55,15 @@ def leave_gguf(
     run: LabContext, lab: Lab, params: CompressionParams, folder: Path, kind: str, quality: Json
 ) -> GgufFacts:
     """Write a folder of plain weights as the artifact `gguf`, with a card."""
-    described = {"base_model": run.base_model_name, "description": lab.title}
+    described = {
+        "base_model": run.base_model_name,
+        "description": lab.title,
+        "license": license_of(run.base_model),
+        "code_version": code_version(lab.slug),
+    }
     with run.artifact("gguf", "gguf") as target:
         name = f"{run.base_model_name}, {lab.slug}"
-        facts = write_gguf(folder, target / FILE, kind, name, described)
+        facts = write_gguf(folder, target / FILE, kind, name, described, run.check_stop)
         write_card(target, lab, params, run, quality, "llama.cpp", LOADING)
     show_gguf(run, folder, facts)
     return facts
