@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from app.drawing.axes import axis_of
 from app.drawing.labels import Box, width_of
 from app.drawing.picture import RADIUS, Mark, Picture, Scale, Shown, draw
-from app.scoreboards.tradeoff import BROAD, SLIM
 from app.drawing.words import figure_words
+from app.scoreboards.tradeoff import BROAD, SLIM
 
 POSITIVE = st.floats(1e-6, 1e10)
 UNITS = st.sampled_from(["", "bytes", "fraction", "s"])

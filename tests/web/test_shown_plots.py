@@ -21,7 +21,8 @@ ANYTHING = st.recursive(
 )  # fmt: skip
 NUMBERS = st.lists(st.integers() | st.floats() | st.sampled_from(["NaN", "-Infinity", None, True]))
 SERIES = st.fixed_dictionaries(
-    {"name": st.sampled_from(["", "a", "<b>&", "ä"]), "xs": NUMBERS, "ys": NUMBERS}, optional={"labels": ANYTHING}
+    {"name": st.sampled_from(["", "a", "<b>&", "ä"]), "xs": NUMBERS, "ys": NUMBERS},
+    optional={"labels": ANYTHING},
 )
 AXES = st.fixed_dictionaries(
     {"title": st.just("Axis"), "unit": st.sampled_from(["", "s", "bytes", "fraction", "tokens/s"]),
