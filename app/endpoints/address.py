@@ -7,7 +7,9 @@ address of a machine that the settings name is ever spoken to.
 import json
 import os
 import re
+import stat
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -55,13 +57,19 @@ def hosts() -> frozenset[str]:
 def _read(run_id: UUID) -> dict[str, Any] | None:
     path = get_settings().run_dir(run_id) / FILE
     try:
-        # Neither a link out of the folder nor a pipe that never ends.
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(handle, "rb") as file:
-            told = json.loads(file.read(LARGEST))
+        told = json.loads(_content(path))
     except (OSError, ValueError, RecursionError):
         return None
     return told if isinstance(told, dict) else None
+
+
+def _content(path: Path) -> bytes:
+    """Of a plain file alone: neither a link out of the folder nor a pipe that never ends."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        return os.read(handle, LARGEST) if stat.S_ISREG(os.fstat(handle).st_mode) else b""
+    finally:
+        os.close(handle)
 
 
 def _is_allowed(address: str) -> bool:

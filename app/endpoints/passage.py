@@ -7,6 +7,7 @@ trainer, also before the first byte.
 
 import json
 import logging
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ PATIENCE = httpx.Timeout(300.0, connect=5.0, write=30.0, pool=5.0)
 # The largest answer that comes in one piece.
 LARGEST_ANSWER = 8 << 20
 EVENTS = "text/event-stream"
+RETRY_AFTER = re.compile(r"[0-9]{1,6}")
 # Trainers are spoken to in plain http: no certificates are read for each request.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 BROKE_OFF = Broken(N_("The model's server broke off in the middle of its answer."))
@@ -93,7 +95,8 @@ class Passage(Response):
         return client.build_request(self.method, address, headers=headers, content=self.content)
 
     async def _pass_back(self, answer: httpx.Response, send: Send) -> None:
-        if answer.headers.get("content-type", "").startswith(EVENTS):
+        is_stream = answer.headers.get("content-type", "").startswith(EVENTS)
+        if is_stream and answer.status_code == 200:
             await self._pass_stream(answer, send)
             return
         body = await whole(answer)
@@ -102,7 +105,7 @@ class Passage(Response):
             self.usage = usage_of_body(body)
         headers = {"content-type": "application/json", "content-length": str(len(body))}
         again = answer.headers.get("retry-after", "")
-        if again.isdecimal():
+        if RETRY_AFTER.fullmatch(again):
             headers["retry-after"] = again
         await send(_start(status, headers))
         await send({"type": "http.response.body", "body": body})
@@ -111,7 +114,7 @@ class Passage(Response):
         reader = StreamReader()
         # Without the last, a proxy before us keeps words back until it has a page of them.
         headers = {"content-type": f"{EVENTS}; charset=utf-8", "x-accel-buffering": "no"}
-        await send(_start(answer.status_code, headers))
+        await send(_start(200, headers))
         try:
             async for chunk in answer.aiter_raw():
                 reader.read(chunk)

@@ -18,9 +18,13 @@ from app.endpoints.address import Front
 from app.endpoints.passage import Asker, Passage
 from app.endpoints.refusals import NoEndpoint, WrongKey
 from app.endpoints.standing import front_to
+from app.errors import NotFound
 from app.i18n import N_
 
 router = APIRouter(prefix="/serve/{run_id}/v1")
+# In an address these are steps, not names.
+NO_NAMES = frozenset({"", ".", ".."})
+LONGEST_NAME = 255
 
 
 @router.get("/models")
@@ -30,6 +34,8 @@ async def list_models(request: Request, run_id: UUID) -> Response:
 
 @router.get("/models/{model:path}")
 async def show_model(request: Request, run_id: UUID, model: str) -> Response:
+    if model in NO_NAMES or len(model) > LONGEST_NAME:
+        raise NotFound(N_("There is nothing at this address."))
     return await passed_on(request, run_id, f"models/{quote(model, safe='')}")
 
 

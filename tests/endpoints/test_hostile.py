@@ -1,0 +1,160 @@
+"""Trainers that lie and clients with odd requests: an error in OpenAI's shape, never a 500."""
+
+import json
+import os
+import re
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
+
+import pytest
+
+from app.endpoints.address import front_of
+from app.settings import get_settings
+from tests.endpoints.front import SECRET, FakeFront, open_at, serving
+from tests.endpoints.test_proxy import ASKED, caller, chat, new_key, refused, row_of
+from tests.support.site import Site
+
+SSE = b"Content-Type: text/event-stream\r\n"
+JSON = b"Content-Type: application/json\r\n"
+
+
+@contextmanager
+def answering(answer: bytes, noted: list[bytes] | None = None) -> Iterator[str]:
+    """A server that says these bytes to whatever it is asked, and hangs up."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            line = self.request.recv(1 << 20).split(b"\r\n")[0]
+            if noted is not None:
+                noted.append(line)
+            self.request.sendall(answer)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def head(status: str, *lines: bytes) -> bytes:
+    return f"HTTP/1.1 {status}\r\n".encode() + b"".join(lines) + b"Connection: close\r\n\r\n"
+
+
+ANSWERS = {
+    "nothing": b"",
+    "no http": b"\x00\xff garbage\r\n\r\n",
+    "half a head": b"HTTP/1.1 200 OK\r\nContent-Type: applic",
+    "a huge head": head("200 OK", b"X: " + b"x" * 2_000_000 + b"\r\n"),
+    "many headers": head("200 OK", b"X: y\r\n" * 50_000),
+    "a redirect": head("302 Found", b"Location: http://127.0.0.1:1/\r\n", JSON) + b"{}",
+    "no content": head("204 No Content"),
+    "not modified": head("304 Not Modified"),
+    "too short": head("200 OK", JSON, b"Content-Length: 100\r\n") + b"{}",
+    "too long": head("200 OK", JSON, b"Content-Length: 1\r\n") + b"{}",
+    "a negative length": head("200 OK", JSON, b"Content-Length: -1\r\n") + b"{}",
+    "an odd status": head("999 What", JSON) + b"{}",
+    "bad chunks": head("200 OK", JSON, b"Transfer-Encoding: chunked\r\n") + b"zz\r\n{}\r\n",
+    "packed": head("200 OK", JSON, b"Content-Encoding: gzip\r\n") + b"\x1f\x8b\x08",
+    "deep": head("200 OK", JSON) + b"[" * 100_000,
+    "a long number": head("200 OK", JSON) + b"1" * 10_000,
+    "half a letter": head("200 OK", JSON) + b'"\xff"',
+    "a stream that refuses us": head("401 Unauthorized", SSE) + b"data: x\n\n",
+    "a stream elsewhere": head("302 Found", SSE, b"Location: /\r\n") + b"data: x\n\n",
+    "a stream of no content": head("204 No Content", SSE),
+    "a stream of an odd status": head("999 What", SSE) + b"data: x\n\n",
+}
+
+
+def test_whatever_a_trainer_says_is_an_answer_or_an_error(site: Site) -> None:
+    run_id = serving(site)
+    client, page = caller(site, new_key(site, run_id)), site.client("sam")
+    for kind, said in ANSWERS.items():
+        with answering(said) as address:
+            open_at(run_id, FakeFront(address=address))
+            answer = chat(client, run_id, stream=True)
+            assert answer.status_code == 502, (kind, answer.status_code, answer.text)
+            assert SECRET not in json.dumps(refused(answer, 502, "endpoint_broken"))
+            assert page.get(f"/runs/{run_id}/endpoint").status_code == 200, kind
+            assert page.post(f"/runs/{run_id}/endpoint/extension").status_code == 503, kind
+    assert row_of(run_id).requests == 0
+
+
+def test_a_time_to_come_back_is_a_number_of_seconds(site: Site) -> None:
+    run_id = serving(site)
+    client = caller(site, new_key(site, run_id))
+    for told in ("٣".encode(), b"9" * 5000, b"soon", b"-1"):
+        busy = head("503 Busy", JSON, b"Retry-After: " + told + b"\r\n") + b"{}"
+        with answering(busy) as address:
+            open_at(run_id, FakeFront(address=address))
+            answer = chat(client, run_id)
+            assert answer.status_code == 503
+            assert "retry-after" not in answer.headers
+
+
+ODD_PATHS = (
+    "/models/..", "/models/%2e%2e", "/models/%2e", "/models/../../bunsen/status",
+    "/models/%2e%2e%2f%2e%2e%2fbunsen%2fstatus", "/models/", "/models//",
+    "/models/" + "%2f" * 10_000, "/models/" + "x" * 60_000, "/models/%ff%fe", "/models/a%0d%0ab",
+    "/models/%00", "/models/a?b=c", "/../v1/models", "//models", "/%6dodels/x",
+    "/models/%e2%98%83", "/chat/completions/../../../bunsen/status",
+)  # fmt: skip
+
+
+def test_odd_paths_reach_nothing_but_models(site: Site, url: str) -> None:
+    run_id = serving(site)
+    key = new_key(site, run_id)
+    noted: list[bytes] = []
+    with answering(head("404 Not Found", JSON) + b'{"error": {}}', noted) as address:
+        open_at(run_id, FakeFront(address=address))
+        for path in ODD_PATHS:
+            status, body = asked(url, f"/serve/{run_id}/v1{path}", key)
+            assert status in (400, 404), (path[:40], status, body)
+            assert "error" in json.loads(body), path[:40]
+    lines = [line.decode().split() for line in noted]
+    assert all(re.fullmatch(r"/v1/models/[^/?]+", path) for _, path, _ in lines), lines
+    assert not {path.rpartition("/")[2] for _, path, _ in lines} & {".", ".."}
+
+
+def asked(url: str, path: str, key: str) -> tuple[int, bytes]:
+    """The path as it is: clients' own code would tidy it."""
+    line = HTTPConnection(urlsplit(url).netloc, timeout=20)
+    try:
+        line.request("GET", path, headers={"Authorization": f"Bearer {key}"})
+        answer = line.getresponse()
+        return answer.status, answer.read()
+    finally:
+        line.close()
+
+
+def test_an_address_that_is_no_plain_file_opens_nothing(site: Site) -> None:
+    run_id = serving(site)
+    open_at(run_id, FakeFront(address="http://127.0.0.1:1025"))
+    file = get_settings().run_dir(run_id) / "endpoint.json"
+    whole = file.read_text()
+    assert front_of(run_id, 1) is not None
+    for odd in ("[" * 16_000, "null", "\xff", '"' + "x" * 20_000, '{"attempt": 1}', "NaN", "", "1" * 9000):
+        file.write_text(odd)
+        assert front_of(run_id, 1) is None
+    file.unlink()
+    file.mkdir()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        assert front_of(run_id, 1) is None
+    assert len(os.listdir("/proc/self/fd")) == before
+    file.rmdir()
+    os.mkfifo(file)
+    assert front_of(run_id, 1) is None
+    with open(os.open(file, os.O_RDWR | os.O_NONBLOCK), "wb"):
+        assert front_of(run_id, 1) is None
+    file.unlink()
+    other = file.with_name("other.json")
+    other.write_text(whole)
+    file.symlink_to(other)
+    assert front_of(run_id, 1) is None
