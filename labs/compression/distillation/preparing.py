@@ -30,7 +30,7 @@ from labs.compression.distillation.teacher import (
     fine_tune,
     frequency_loss,
 )
-from labs.contract import Json, LabContext
+from labs.contract import N_, Json, LabContext
 from labs.models import read_facts
 from labs.published import is_whole
 
@@ -81,7 +81,7 @@ def _part(run: LabContext, part: tuple[int, int], note: str, done: float, total:
 def _leave_teacher(
     params: DistillationParams, run: LabContext, data: Prepared, labelled: list[Encoded]
 ) -> None:
-    tick = partial(_part, run, TUNING, "fine-tuning the teacher")
+    tick = partial(_part, run, TUNING, N_("fine-tuning the teacher"))
     teacher, fitted = fine_tune(params, run, data, labelled, tick)
     given = given_teacher(run)
     stored = getattr(torch, read_facts(given).dtype, torch.float32)
@@ -98,7 +98,7 @@ def _check(
 ) -> Evidence:
     """Ask teacher and untouched student the validation split, and whoever knows nothing."""
     tokenizer = tokenizer_of(params, run)
-    _part(run, CHECKING, "checking the teacher", 0, 1)
+    _part(run, CHECKING, N_("checking the teacher"), 0, 1)
     known = {}
     student = load_student(params, run, teacher_folder(params, run)).eval()
     for name, model in (("teacher", teacher), ("student", student)):
@@ -130,11 +130,11 @@ def _lesson(
 ) -> Lesson:
     tokenizer = tokenizer_of(params, run)
     longest = max(row.targets for row in labelled) + SPARE_TOKENS
-    tick = partial(_part, run, ANSWERING, "the teacher answers unlabelled prompts")
+    tick = partial(_part, run, ANSWERING, N_("the teacher answers unlabelled prompts"))
     own = answered(teacher, tokenizer, unlabelled, longest, params, run.device, tick)
     rows = (*labelled, *own)
     soft = None
     if params.teacher_mode == "offline":
-        tick = partial(_part, run, SPEAKING, "keeping the teacher's soft labels")
+        tick = partial(_part, run, SPEAKING, N_("keeping the teacher's soft labels"))
         soft = speak(teacher, rows, pad_id(tokenizer), params, run.device, tick)
     return Lesson(rows, len(labelled), soft)

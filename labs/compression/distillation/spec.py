@@ -210,7 +210,12 @@ class DistillationParams(TrainingParams):
     @field_validator("layers")
     @classmethod
     def _distinct(cls, value: str) -> str:
-        parse_layers(value)
+        try:
+            parse_layers(value)
+        except ValueError as wrong:
+            raise ValueError(
+                "name each layer once, from the lowest to the highest, or say how many, at least 1"
+            ) from wrong
         return value
 
     @model_validator(mode="after")
@@ -298,13 +303,9 @@ LAB = Lab(
         Metric(
             "alone/train_loss", "Training loss without teacher", "nats per target token", "lower"
         ),
-        Metric(
-            "alone/loss", "Validation loss without teacher", "nats per target token", "lower"
-        ),
+        Metric("alone/loss", "Validation loss without teacher", "nats per target token", "lower"),
         Metric("alone/accuracy", "Exact answers without teacher", "fraction", "higher"),
-        Metric(
-            "teacher/loss", "Validation loss of the teacher", "nats per target token", "lower"
-        ),
+        Metric("teacher/loss", "Validation loss of the teacher", "nats per target token", "lower"),
         Metric("teacher/accuracy", "Exact answers of the teacher", "fraction", "higher"),
         *INFERENCE_METRICS,
         Metric("test/alone_accuracy", "Exact answers of the student alone", "fraction", "higher"),
