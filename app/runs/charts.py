@@ -27,6 +27,7 @@ FAMILY_TITLES: Mapping[str, str] = {
     "time": N_("Time"),
     "rewards": N_("Rewards"),
     "latency": N_("Latency"),
+    "distill": N_("Parts of the distillation loss"),
 }
 UNIT_TITLES: Mapping[str, str] = {
     "fraction": "",
