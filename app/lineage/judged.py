@@ -31,7 +31,7 @@ DIRECTIONS: Mapping[str, Direction] = {
 }
 # The parameter that names the running text, and those that say how it is read.
 TEXT = "calibration"
-READ_BY = ("window", "stride", "evaluation_tokens")
+READ_BY = ("evaluation_window", "evaluation_stride", "evaluation_tokens")
 
 Values = Mapping[str, float]
 

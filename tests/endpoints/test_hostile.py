@@ -8,14 +8,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
+from pathlib import Path
 from urllib.parse import urlsplit
-
-import pytest
 
 from app.endpoints.address import front_of
 from app.settings import get_settings
 from tests.endpoints.front import SECRET, FakeFront, open_at, serving
-from tests.endpoints.test_proxy import ASKED, caller, chat, new_key, refused, row_of
+from tests.endpoints.test_proxy import caller, chat, new_key, refused, row_of
 from tests.support.site import Site
 
 SSE = b"Content-Type: text/event-stream\r\n"
@@ -139,22 +138,36 @@ def test_an_address_that_is_no_plain_file_opens_nothing(site: Site) -> None:
     file = get_settings().run_dir(run_id) / "endpoint.json"
     whole = file.read_text()
     assert front_of(run_id, 1) is not None
-    for odd in ("[" * 16_000, "null", "\xff", '"' + "x" * 20_000, '{"attempt": 1}', "NaN", "", "1" * 9000):
+    for odd in (
+        "[" * 16_000,
+        "null",
+        "\xff",
+        '"' + "x" * 20_000,
+        '{"attempt": 1}',
+        "NaN",
+        "",
+        "1" * 9000,
+    ):
         file.write_text(odd)
         assert front_of(run_id, 1) is None
     file.unlink()
     file.mkdir()
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     for _ in range(5):
         assert front_of(run_id, 1) is None
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() == before
     file.rmdir()
     os.mkfifo(file)
     assert front_of(run_id, 1) is None
-    with open(os.open(file, os.O_RDWR | os.O_NONBLOCK), "wb"):
-        assert front_of(run_id, 1) is None
+    writer = os.open(file, os.O_RDWR | os.O_NONBLOCK)
+    assert front_of(run_id, 1) is None
+    os.close(writer)
     file.unlink()
     other = file.with_name("other.json")
     other.write_text(whole)
     file.symlink_to(other)
     assert front_of(run_id, 1) is None
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))

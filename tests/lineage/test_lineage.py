@@ -10,11 +10,13 @@ from sqlalchemy.orm import Session
 
 from app import clock, database
 from app.database import reading, transaction
+from app.lineage.judged import READ_BY, TEXT
 from app.lineage.relatives import MOST_GENERATIONS, MOST_RELATIVES
 from app.lineage.tree import Lineage, Node, lineage_of
 from app.metrics import store
 from app.models import Artifact, Role, Run, RunResource, RunState, User
 from app.runs.queries import get_run
+from labs.compression.common.params import CompressionParams
 from tests.support.factories import make_dataset, make_model, make_run, make_user
 from tests.support.site import Site, two_classes
 
@@ -88,9 +90,9 @@ def test_each_node_says_what_was_measured_of_it_and_of_what_it_started_from(
 def test_what_was_judged_on_other_rows_or_another_text_is_marked(
     session: Session, sam: User
 ) -> None:
-    first = made(session, sam, params={"window": 128})
+    first = made(session, sam, params={"evaluation_window": 128})
     other_rows = made(session, sam, first, dataset_id=make_dataset(session).id)
-    other_text = made(session, sam, first, params={"window": 64})
+    other_text = made(session, sam, first, params={"evaluation_window": 64})
     for run in (first, other_rows, other_text):
         measured(session, run, test__accuracy=0.9, test__perplexity=6.0)
     apart = {
@@ -204,3 +206,7 @@ def test_page_and_api_tell_the_family(database_url: str) -> None:
         "calibration": "talk",
         "teacher": "large",
     }
+
+
+def test_what_says_how_text_is_read_are_parameters_of_the_labs() -> None:
+    assert {TEXT, *READ_BY} <= set(CompressionParams.model_fields)
