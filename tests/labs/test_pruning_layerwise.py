@@ -21,6 +21,7 @@ from labs.compression.common.layerwise import (
     matrices_of,
 )
 from labs.compression.common.observers import Hessian, Norms
+from labs.compression.pruning.costs import SAMPLED_TOKENS
 from labs.compression.pruning.method import BLOCK, choose, wanda_scores, zeros_of
 from labs.compression.pruning.prune import Watched, prune_model
 from labs.compression.pruning.spec import PruningParams
@@ -196,12 +197,10 @@ def test_pads_among_the_calibration_tokens_change_the_mask() -> None:
 
 
 def test_a_watched_matrix_keeps_only_the_first_tokens() -> None:
-    from labs.compression.pruning import prune
-
     watched = Watched(Matrix("", nn.Linear(4, 2)), PruningParams(method="magnitude"))
-    for start in range(0, 3 * prune.SAMPLED_TOKENS, 700):
+    for start in range(0, 3 * SAMPLED_TOKENS, 700):
         watched.add(torch.full((700, 4), float(start)))
-    assert watched.sample.shape == (prune.SAMPLED_TOKENS, 4)
+    assert watched.sample.shape == (SAMPLED_TOKENS, 4)
     assert watched.sample[-1, 0] == 700
     assert watched.norms is None
     assert watched.hessian is None

@@ -17,11 +17,13 @@ from transformers import AutoModelForCausalLM
 from labs.common.agreement import largest_difference, logits
 from labs.common.loading import load_model
 from labs.compression.pruning import recovery, speed, stages
+from labs.compression.pruning.costs import LARGEST_COMPARED
 from labs.compression.pruning.quantized import zeros_inside
 from labs.compression.pruning.reports import read_reports, sparsity_of
 from labs.compression.pruning.space import deflated_bytes, sparse_bytes
 from labs.compression.pruning.spec import LAB, PruningParams
 from labs.contract import Json, Stopped
+from labs.estimate import Estimate, estimate
 from labs.model_files import weight_files
 from labs.models import ModelFacts, read_facts
 from labs.rundir import stored_result
@@ -263,3 +265,16 @@ def facts(inputs: int = 64) -> ModelFacts:
 def test_reports_are_json_beside_the_weights(run: Finished) -> None:
     stored = json.loads((run.artifact("pruned") / "pruning.json").read_text())
     assert len(stored["matrices"]) == 14
+
+
+def test_an_estimate_counts_what_recovery_and_hessians_take() -> None:
+    def estimated(changes: Json, **of_model: Any) -> Estimate:
+        found = replace(facts(), parameters=LARGEST_COMPARED + 1, **of_model)
+        return estimate(LAB, found, PruningParams.model_validate(changes), "cpu")
+
+    plain, solved = estimated({}), estimated({"method": "sparsegpt"})
+    recovered = estimated({"recovery_steps": 50})
+    # Four matrices of 64 × 64: that of the layer, its inverse, and two copies on the way.
+    assert solved.parts["observed"] - plain.parts["observed"] == 4 * 4 * 64 * 64
+    assert recovered.total_bytes > plain.total_bytes
+    assert recovered.seconds_high > plain.seconds_high

@@ -12,14 +12,13 @@ from labs.common.seeding import seed_everything
 from labs.compression.common.perplexity import perplexity_of
 from labs.compression.common.quality import Exam, exam, measured_loss
 from labs.compression.common.texts import calibration
+from labs.compression.pruning.costs import MOST_TOKENS
 from labs.compression.pruning.spec import PruningParams
 from labs.contract import LabContext
 from labs.models import ModelFacts, read_facts
 
 # Looking for unused objects takes longer than a smaller model is worth.
 RELEASED_ABOVE = 100_000_000
-# Enough to compare many models with each other; the table of quality has all of the text.
-MOST_TOKENS = 4096
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from labs.common.memory import synchronize
 from labs.compression.common.layerwise import Layer, Matrix, compress_layerwise
 from labs.compression.common.observers import Hessian, Norms
+from labs.compression.pruning.costs import SAMPLED_TOKENS
 from labs.compression.pruning.method import (
     choose,
     magnitude_scores,
@@ -20,9 +21,6 @@ from labs.compression.pruning.method import (
 )
 from labs.compression.pruning.reports import Report
 from labs.compression.pruning.spec import PruningParams
-
-# Tokens that the error of a matrix is measured on; all of them would fill the memory.
-SAMPLED_TOKENS = 1024
 
 
 class Watched:

@@ -24,12 +24,10 @@ from labs.compression.common.texts import running_text
 from labs.compression.pruning.spec import LAB, PruningParams
 from labs.contract import Json, LabContext
 from labs.datasets import read_splits
-from labs.peft.lora.spec import LoraParams
 from labs.peft.lora.tuning import LoraTuning
 
 # Where the adapter finds its base: artifacts of a run lie beside each other.
 BESIDE = "../pruned"
-EVALUATIONS = 4
 
 
 def recover(params: PruningParams, run: LabContext, pruned: Path) -> Json:
@@ -67,17 +65,7 @@ def load_recovered(
 
 def tuning_of(params: PruningParams) -> LoraTuning:
     """LoRA as its own lab carries it out."""
-    return LoraTuning(
-        LoraParams(
-            steps=params.recovery_steps,
-            rank=params.recovery_rank,
-            alpha=2.0 * params.recovery_rank,
-            learning_rate=params.recovery_learning_rate,
-            evaluation_interval=max(1, params.recovery_steps // EVALUATIONS),
-            max_length=params.max_length,
-            precision=params.precision,
-        )
-    )
+    return LoraTuning(params.recovery)
 
 
 def rows(params: PruningParams, run: LabContext, tokenizer: PreTrainedTokenizerBase) -> Prepared:

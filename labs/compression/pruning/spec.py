@@ -1,22 +1,29 @@
 """The pruning lab: what it is called, takes, does and leaves. Imports no torch."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from pydantic import Field, model_validator
 
 from labs.common.metrics import TRAINING_METRICS
 from labs.common.params import shown
+from labs.compression.common.costs import Work
 from labs.compression.common.metrics import QUALITY_METRICS
 from labs.compression.common.params import CompressionParams
+from labs.compression.pruning.costs import observed_bytes, pruning_work, recovery_bytes
 from labs.compression.pruning.refusals import refuse
 from labs.contract import WHOLE_MODELS, Accepts, Lab, Metric, Source, Stage
+from labs.footprint import Device
 from labs.formats import SUPERVISED
+from labs.models import ModelFacts
+from labs.peft.lora.spec import LoraParams
 
 Method = Literal["magnitude", "wanda", "sparsegpt"]
 Pattern = Literal["unstructured", "2:4", "4:8"]
 # m of n:m; half of each group becomes zero.
 GROUPS = {"unstructured": 0, "2:4": 4, "4:8": 8}
 HALF = 0.5
+# Of the recovery: each also saves a checkpoint.
+EVALUATIONS = 4
 
 
 class PruningParams(CompressionParams):
@@ -110,6 +117,38 @@ class PruningParams(CompressionParams):
     def group(self) -> int:
         """Inputs that are compared with each other; 0 where there is no pattern."""
         return GROUPS[self.pattern]
+
+    @property
+    def recovery(self) -> LoraParams:
+        """LoRA as its own lab carries it out, after pruning."""
+        return LoraParams(
+            steps=max(1, self.recovery_steps),
+            rank=self.recovery_rank,
+            alpha=2.0 * self.recovery_rank,
+            learning_rate=self.recovery_learning_rate,
+            evaluation_interval=max(1, self.recovery_steps // EVALUATIONS),
+            max_length=self.max_length,
+            precision=self.precision,
+        )
+
+    @property
+    def models_judged(self) -> int:
+        """The untouched one, the pruned one, and with its adapter."""
+        return 3 if self.recovery_steps else 2
+
+    def memory_beside(self, facts: ModelFacts, device: str) -> dict[str, int]:
+        """What is gathered of the inputs, and later what the recovery holds beyond that."""
+        observed = observed_bytes(facts, self)
+        if not self.recovery_steps:
+            return {"observed": observed}
+        return {
+            "observed": observed,
+            "activations": max(0, recovery_bytes(facts, self, cast(Device, device)) - observed),
+        }
+
+    def work(self, facts: ModelFacts) -> Work:
+        """Pruning, the analysis and the recovery."""
+        return pruning_work(facts, self)
 
 
 LAB = Lab(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labs.compression.pruning.bench import Bench
+from labs.compression.pruning.costs import LARGEST_COMPARED
 from labs.compression.pruning.prune import prune_model
 from labs.compression.pruning.refusals import refuse
 from labs.compression.pruning.reports import Report, mean_error, sparsity_of
@@ -17,8 +18,6 @@ TITLES = {
     "wanda": N_("Wanda"),
     "sparsegpt": N_("SparseGPT"),
 }
-# Above this size only the run's own method is carried out again: each takes its time.
-LARGEST_COMPARED = 500_000_000
 
 
 @dataclass(frozen=True, slots=True)
