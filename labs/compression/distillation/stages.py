@@ -13,13 +13,14 @@ from labs.common.artifacts import folder_bytes, require_artifact, save_model
 from labs.common.cards import write_card
 from labs.common.data import Prepared
 from labs.common.evaluation import evaluate
+from labs.common.learners import Answers, Learner
 from labs.common.loading import DTYPES, count_parameters, pad_id
 from labs.common.memory import release, reset_peak
 from labs.common.seeding import seed_everything
 from labs.common.showing import show_data
 from labs.common.stages.merge import show_sizes
 from labs.common.state import matrices
-from labs.common.training import Answers, Fit, Learner, fit_together
+from labs.common.training import Fit, fit_together
 from labs.compression.distillation.inner import watching
 from labs.compression.distillation.labels import Lesson, deal
 from labs.compression.distillation.learning import Distilling, Projected

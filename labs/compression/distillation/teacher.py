@@ -12,10 +12,11 @@ from transformers import PreTrainedModel
 from labs.common.data import Prepared
 from labs.common.evaluation import commonest_answer_share, held_out_loss, perplexity
 from labs.common.formatting import Encoded
+from labs.common.learners import Answers, Learner
 from labs.common.loading import load_model, pad_id
 from labs.common.seeding import seed_everything
 from labs.common.state import matrices
-from labs.common.training import Answers, Fit, Learner, fit_together
+from labs.common.training import Fit, fit_together
 from labs.compression.distillation.sources import given_teacher, tokenizer_of
 from labs.compression.distillation.spec import DistillationParams
 from labs.contract import Axis, LabContext, LabError, Series
