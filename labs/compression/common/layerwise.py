@@ -119,7 +119,8 @@ def compress_layerwise(
                 _pass(module, stream, place)
         compress(layer, watched)
         del watched
-        for place in range(len(stream.hidden)):
+        # Nothing stands behind the last layer.
+        for place in range(len(stream.hidden) if index + 1 < len(layers) else 0):
             check()
             stream.hidden[place] = _pass(module, stream, place)
 

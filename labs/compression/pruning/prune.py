@@ -95,6 +95,9 @@ def prune_model(
     def compress(layer: Layer, watched: Mapping[str, Watched]) -> None:
         told(layer, prune_layer(layer, watched, params, device))
 
+    if params.method == "magnitude":
+        # It looks at weights only: text is needed for no more than the error.
+        blocks = blocks[: -(-SAMPLED_TOKENS // blocks.shape[1])]
     compress_layerwise(
         model, blocks, device, lambda matrix: Watched(matrix, params), compress, check
     )

@@ -70,7 +70,8 @@ def _measured(
     bits = 8.0 * dtype.itemsize
     if scheme is not None:
         device, check = bench.run.device, bench.run.check_stop
-        model = quantize_model(model, bench.blocks, scheme, device, dtype, check=check).model
+        # Plain rounding looks at weights only.
+        model = quantize_model(model, bench.blocks[:1], scheme, device, dtype, check=check).model
         bits = bits_per_weight(facts, scheme, dtype.itemsize)
     return Stacked(name, bits, zeros_inside(model), bench.perplexity(model))
 
