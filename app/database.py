@@ -1,5 +1,6 @@
 """Engine and sessions. One set of queries serves SQLite and Postgres, web and workers."""
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,6 +40,7 @@ def make_engine(url: str) -> Engine:
             pool_size=5,
             max_overflow=10,
             hide_parameters=True,
+            json_deserializer=read_json,
         )
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
@@ -50,6 +52,17 @@ def make_engine(url: str) -> Engine:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def read_json(text: str | bytes) -> Any:
+    """JSON as Postgres gives it, which writes 1e30 as digits: too long for a whole number of
+    anybody who reads our answers, and so the number with a point that it was."""
+    return json.loads(text, parse_int=_whole_or_float)
+
+
+def _whole_or_float(digits: str) -> int | float:
+    value = int(digits)
+    return value if -(2**63) <= value < 2**64 else float(value)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, record: object) -> None:

@@ -21,12 +21,16 @@ MOST_KEYS = 500
 LARGEST_WHOLE = 2**63 - 1
 LARGEST_STEP = 2**31 - 1
 LATEST = 2**32
+# Deeper ones than any lab sends; what writes JSON has limits of its own, from 254 on.
+MOST_LEVELS = 32
 
 
 def parse(line: bytes) -> Json | None:
     """The event of a line, with the fields that its kind has; None for anything else."""
     try:
         event = orjson.loads(line)
+        if not isinstance(event, dict) or _is_deep(event):
+            return None
         if b"\\u0000" in line:  # Postgres keeps no such character
             event = _without_nul(event)
         return {
@@ -37,6 +41,21 @@ def parse(line: bytes) -> Json | None:
         }
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether lists and objects lie in each other beyond what is passed on."""
+    level = [value]
+    for _ in range(MOST_LEVELS):
+        level = [
+            each
+            for outer in level
+            for each in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(each, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def metric_row(event: Json) -> MetricRow:
