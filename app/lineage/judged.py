@@ -1,6 +1,5 @@
 """What was measured of runs of any lab, and which of it may be compared."""
 
-import math
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -9,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.models import MetricLatest, Run, RunResource
+from app.runs.believed import finite
 from labs.contract import Direction
 
 ACCURACY, PERPLEXITY = "test/accuracy", "test/perplexity"
@@ -63,8 +63,8 @@ def _values(session: Session, ids: Collection[UUID]) -> dict[UUID, dict[str, flo
         MetricLatest.run_id.in_(ids), MetricLatest.key.in_([*KEYS, *BEFORE.values()])
     )
     for run_id, key, newest, most in session.execute(wanted):
-        value = most if key == MEMORY else newest
-        if value is not None and math.isfinite(value):
+        value = finite(most if key == MEMORY else newest)
+        if value is not None:
             found[run_id][key] = value
     return found
 

@@ -27,8 +27,8 @@ def _seconds(value: float) -> str:
 
 
 def _four_digits(value: float) -> str:
-    if value == 0:
-        return "0"
+    if value == 0 or not math.isfinite(value):
+        return number(value)
     magnitude = math.floor(math.log10(abs(value)))
     if magnitude < -4 or magnitude > 15:
         return f"{value:.2e}"

@@ -10,6 +10,7 @@ from app.runs.parts import Part, parts_of
 
 Json = dict[str, Any]
 TRAINER_PEAK = "memory/peak_bytes"
+MOST_BYTES = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,13 @@ def memory_card(
         reserved=reserved,
         measured_runs=estimate.get("measured_runs", 0),
         peak=peak,
-        tensors=int(tensors.maximum) if tensors and tensors.maximum is not None else None,
+        tensors=_bytes(tensors.maximum) if tensors else None,
         ratio=peak / predicted if peak and predicted else None,
         scale=max(reserved, peak or 0, predicted or 0, 1),
         is_live=run.state.is_live,
     )
+
+
+def _bytes(value: float | None) -> int | None:
+    """What a trainer measured, where it is a size that a machine could have."""
+    return int(value) if value is not None and 0 <= value <= MOST_BYTES else None

@@ -1,12 +1,14 @@
 """The picture of a comparison: what compares is on it, better is better, and words say the same."""
 
+import math
 import re
 
 import pytest
 from sqlalchemy.orm import Session
 
-from app.compare.pareto import Pareto, pareto_of
+from app.compare.pareto import COSTS, Pareto, pareto_of
 from app.database import transaction
+from app.lineage.judged import BEFORE, KEYS
 from app.metrics import store
 from app.models import Run, RunState, User
 from app.runs.queries import get_run
@@ -103,3 +105,26 @@ def test_page_and_api_choose_the_axes(database_url: str) -> None:
     assert (told["quality"], told["cost"]) == ("accuracy", "size")
     assert told["front"] == [str(runs[1].id), str(runs[0].id)]
     assert told["judged_otherwise"] == []
+
+
+def test_no_figure_that_a_trainer_logs_breaks_a_page(sqlite_url: str) -> None:
+    """Whatever it is: a picture that has no place for it leaves it out."""
+    site = two_classes()
+    page, script = site.client("sam"), site.script("sam")
+    odd = (1e308, -1e308, 5e-324, math.inf, -math.inf, math.nan, 0.0)
+    keys = [key.replace("/", "__") for key in (*KEYS, *BEFORE.values())]
+    with transaction() as session:
+        sam, ids = site.people["sam"], []
+        like = measured(session, sam, "sound", **dict.fromkeys(keys, 1.0))
+        for at in range(len(odd)):
+            values = {key: odd[(at + place) % len(odd)] for place, key in enumerate(keys)}
+            ids.append(measured(session, sam, "odd", like, **values).id)
+    address = f"compare?runs={','.join(map(str, [like.id, *ids]))}"
+    for quality in ("accuracy", "perplexity"):
+        for cost in COSTS:
+            answer = page.get(f"/{address}&quality={quality}&cost={cost}")
+            assert answer.status_code == 200
+    assert script.get(f"/api/v1/{address}").status_code == 200
+    for run_id in ids:
+        assert page.get(f"/runs/{run_id}").status_code == 200
+        assert script.get(f"/api/v1/runs/{run_id}").status_code == 200
