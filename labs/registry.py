@@ -53,6 +53,7 @@ def code_version(slug: str) -> str:
         *own.rglob("*.py"),
         *(own.parent / "common").rglob("*.py"),
         *(ROOT / "common").rglob("*.py"),
+        *(ROOT / "gguf").rglob("*.py"),
         ROOT / "contract.py",
     ]
     digest = hashlib.sha256()
