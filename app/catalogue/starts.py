@@ -56,10 +56,11 @@ def models_left(session: Session, actor: User, kinds: frozenset[str], also: str 
 def with_runs(field: Field, left: Sequence[Left], parent: str) -> Field:
     """The choice of a base model with the models that runs left behind it; a parent is chosen."""
     choices = [*field.choices, *((f"{RUN}{each.run_id}", _title(each)) for each in left)]
-    chosen = f"{RUN}{parent}"
-    if parent and chosen in dict(choices):
-        return replace(field, choices=choices, value=chosen)
-    return replace(field, choices=choices)
+    chosen = f"{RUN}{parent}" if parent else field.value
+    if chosen.startswith(RUN) and chosen not in dict(choices):
+        # It is gone, or left nothing for this lab: whoever sends it is told so, and what to do.
+        choices.append((chosen, chosen[:80]))
+    return replace(field, choices=choices, value=chosen)
 
 
 def resource_fields(

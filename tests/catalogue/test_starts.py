@@ -75,9 +75,23 @@ def test_the_form_starts_a_run_from_it_and_gives_it_again(sam: TestClient, merge
 def test_somebody_elses_run_is_no_choice(site: Site, merged: UUID) -> None:
     tess = site.client("tess")
     page = tess.get(f"/labs/quantization/runs/new?parent={merged}").text
-    assert f"run:{merged}" not in page
+    assert "Tuned by Sam" not in page
+    # Nor is another model chosen in its place, behind the person's back.
+    assert chosen(page, "base_model") == [f"run:{merged}"]
     answer = tess.post("/labs/quantization/runs", data={"base_model": f"run:{merged}"})
     assert (answer.status_code, "There is no such run." in answer.text) == (422, True)
+    assert chosen(answer.text, "base_model") == [f"run:{merged}"]
+
+
+def test_a_start_that_is_gone_is_not_replaced_by_another(sam: TestClient, merged: UUID) -> None:
+    sam.post("/labs/quantization/runs", data={"base_model": f"run:{merged}", "method": "rtn"})
+    with transaction() as session:
+        run = session.scalars(select(Run).where(Run.lab == "quantization")).one()
+        session.scalars(select(Artifact)).one().kind = "adapter"
+    again = f"/labs/quantization/runs/new?from={run.id}"
+    assert chosen(sam.get(again).text, "base_model") == [f"run:{merged}"]
+    told = sam.post("/labs/quantization/estimate", data={"base_model": f"run:{merged}"}).text
+    assert "has left an adapter" in told
 
 
 @pytest.mark.parametrize("text", ["run:", "run:nonsense", "run:\0"])

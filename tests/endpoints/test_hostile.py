@@ -6,11 +6,14 @@ import re
 import socketserver
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
+
+from app.endpoints import control
 from app.endpoints.address import front_of
 from app.settings import get_settings
 from tests.endpoints.front import SECRET, FakeFront, open_at, serving
@@ -32,7 +35,13 @@ def answering(answer: bytes, noted: list[bytes] | None = None) -> Iterator[str]:
                 noted.append(line)
             self.request.sendall(answer)
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+    with listening(Handler) as address:
+        yield address
+
+
+@contextmanager
+def listening(handler: type[socketserver.BaseRequestHandler]) -> Iterator[str]:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
@@ -167,6 +176,29 @@ def test_an_address_that_is_no_plain_file_opens_nothing(site: Site) -> None:
     other.write_text(whole)
     file.symlink_to(other)
     assert front_of(run_id, 1) is None
+
+
+@pytest.mark.parametrize("kind", ["head", "body"])
+def test_a_page_does_not_wait_for_a_trainer_that_never_ends(
+    site: Site, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each byte comes in time, and the whole never."""
+    monkeypatch.setattr(control, "GLANCE_SECONDS", 0.2)
+    run_id, hung_up = serving(site), threading.Event()
+    began = head("200 OK", JSON) if kind == "body" else b"HTTP/1.1 200 OK\r\nX: "
+
+    class Dribbling(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(began)
+            with suppress(OSError):
+                while not hung_up.wait(0.02):
+                    self.request.sendall(b" ")
+            hung_up.set()
+
+    with listening(Dribbling) as address:
+        open_at(run_id, FakeFront(address=address))
+        assert site.client("sam").get(f"/runs/{run_id}/endpoint").status_code == 200
+        assert hung_up.wait(20)
 
 
 def open_files() -> int:
