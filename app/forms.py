@@ -16,6 +16,36 @@ CHOICE_WORDS = {
     "constant": N_("Constant"),
     "linear": N_("Linear"),
     "cosine": N_("Cosine"),
+    "auto": N_("Automatic"),
+    "own": N_("This lab's code"),
+    "channel": N_("Whole row"),
+    "row": N_("One row"),
+    "matrix": N_("Whole matrix"),
+    "magnitude": N_("Magnitude"),
+    "unstructured": N_("Unstructured"),
+    "rtn": N_("Round to nearest"),
+    "base": N_("Base model"),
+    "teacher_layers": N_("Layers of the teacher"),
+    "attention_value": N_("Attention and values"),
+    "query_key_value": N_("Queries, keys and values"),
+    "offline": N_("Offline"),
+    "online": N_("Online"),
+}
+# Names, the same in every language.
+CHOICE_NAMES = {
+    "gptq": "GPTQ",
+    "awq": "AWQ",
+    "smoothquant": "SmoothQuant",
+    "int8": "LLM.int8",
+    "nf4": "NF4",
+    "gptqmodel": "GPTQModel",
+    "wanda": "Wanda",
+    "sparsegpt": "SparseGPT",
+    "llama_cpp": "llama.cpp",
+    "vllm": "vLLM",
+    "lora": "LoRA",
+    "rslora": "rsLoRA",
+    "dora": "DoRA",
 }
 
 
@@ -132,10 +162,14 @@ def _control(schema: Mapping[str, Any]) -> str:
 
 
 def _choices(schema: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [
-        (str(value), gettext(CHOICE_WORDS.get(str(value), str(value))))
-        for value in schema.get("enum", ())
-    ]
+    return [(str(value), choice_title(str(value))) for value in schema.get("enum", ())]
+
+
+def choice_title(value: str) -> str:
+    """A value of a select as a person reads it: its word, its name, or itself."""
+    if value in CHOICE_WORDS:
+        return gettext(CHOICE_WORDS[value])
+    return CHOICE_NAMES.get(value, value)
 
 
 def _unit(schema: Mapping[str, Any]) -> str:

@@ -28,6 +28,11 @@ FAMILY_TITLES: Mapping[str, str] = {
     "rewards": N_("Rewards"),
     "latency": N_("Latency"),
     "distill": N_("Parts of the distillation loss"),
+    "quantize": N_("Errors, layer by layer"),
+    "prune": N_("Zeros and errors, layer by layer"),
+    "perplexity": N_("Perplexity"),
+    "serve": N_("Times of answers"),
+    "artifact": N_("Size on disk"),
 }
 UNIT_TITLES: Mapping[str, str] = {
     "fraction": "",

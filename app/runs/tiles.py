@@ -4,12 +4,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.i18n import N_, gettext, sentence
+from app.lineage.judged import BEFORE
 from app.metrics.store import LatestValue
 from app.models import Run
 from app.runs.measure import measured
 from labs.contract import Lab, Metric
 
 MOST_TILES = 6
+# What compression is about: what the result still knows, how large it is and how fast.
+JUDGED = (
+    "test/perplexity",
+    "test/accuracy",
+    "test/agreement",
+    "artifact/bytes",
+    "serve/first_token_seconds",
+    "serve/inter_token_seconds",
+    "latency/mean_seconds",
+    "throughput/generated_tokens_per_second",
+)
 # In this order, after the lab's own headline, where the lab logs them.
 WORTH_A_TILE = (
     "eval/loss",
@@ -50,9 +62,10 @@ class Measurement:
 def tiles(run: Run, lab: Lab, values: Mapping[str, LatestValue]) -> list[Tile]:
     """The headline and the usual figures; a dash until a value is known."""
     declared = {metric.key for metric in lab.metrics}
-    keys = dict.fromkeys((lab.headline, *WORTH_A_TILE))
+    first = JUDGED if lab.chapter == "compression" else ()
+    keys = dict.fromkeys((lab.headline, *first, *WORTH_A_TILE))
     chosen = [lab.metric(key) for key in keys if key in declared][:MOST_TILES]
-    return [_tile(metric, values.get(metric.key)) for metric in chosen]
+    return [_tile(metric, values) for metric in chosen]
 
 
 def measurements(lab: Lab, values: Mapping[str, LatestValue]) -> list[Measurement]:
@@ -62,18 +75,21 @@ def measurements(lab: Lab, values: Mapping[str, LatestValue]) -> list[Measuremen
     return [_measurement(lab.metric(key), values[key]) for key in keys]
 
 
-def _tile(metric: Metric, value: LatestValue | None) -> Tile:
+def _tile(metric: Metric, values: Mapping[str, LatestValue]) -> Tile:
+    value, before = values.get(metric.key), values.get(BEFORE.get(metric.key, ""))
     return Tile(
         key=metric.key,
         title=gettext(metric.title),
         value=measured(value.value, metric.unit) if value else "–",
         unit=metric.unit,
-        note=_note(metric, value),
+        note=_note(metric, value, before),
     )
 
 
-def _note(metric: Metric, value: LatestValue | None) -> str:
-    """Where it started, for what is meant to get better."""
+def _note(metric: Metric, value: LatestValue | None, before: LatestValue | None) -> str:
+    """What it was before, or where it started, for what is meant to get better."""
+    if value is not None and before is not None:
+        return sentence(N_("before: {value}"), {"value": measured(before.value, metric.unit)})
     if value is None or metric.direction == "none" or value.minimum == value.maximum:
         return ""
     return sentence(N_("at the start {value}"), {"value": measured(value.first, metric.unit)})

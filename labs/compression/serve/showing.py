@@ -136,7 +136,7 @@ def show_report(run: LabContext, params: ServeParams, engine: str) -> None:
         [N_("Prompt length"), params.prompt_tokens, N_("tokens")],
         [N_("Answer length"), params.output_tokens, N_("tokens")],
         [N_("Size on disk"), run.result("export").get("artifact/bytes"), N_("bytes")],
-        [N_("Time to load"), started.get("serve/load_seconds"), "s"],
+        [N_("Time to load"), started.get("load/seconds"), "s"],
         [N_("Peak memory"), tested.get("memory/peak_bytes"), N_("bytes")],
         [N_("Fastest level, all clients together"), best, N_("tokens/s")],
         [N_("Errors"), tested.get("errors"), ""],

@@ -278,7 +278,7 @@ LAB = Lab(
         Metric("serve/first_token_seconds", "Time to first token, median", "s", "lower"),
         Metric("serve/inter_token_seconds", "Time between two tokens, median", "s", "lower"),
         Metric("serve/tokens_per_second", "Tokens of all clients together", "tokens/s", "higher"),
-        Metric("serve/load_seconds", "Time to load", "s", "lower"),
+        Metric("load/seconds", "Time to load", "s", "lower"),
         Metric("memory/peak_bytes", "Peak memory", "bytes", "lower"),
         Metric("artifact/bytes", "Size on disk", "bytes", "lower"),
         *(metric for metric in INFERENCE_METRICS if not metric.key.startswith("test/")),

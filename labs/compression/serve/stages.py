@@ -68,9 +68,9 @@ def start(params: ServeParams, run: LabContext) -> Json:
     texts = [(shown, expected) for _, shown, expected in questions]
     showing.show_answers(run, texts, [text for text, _ in answers])
     peak = service.engine.memory_bytes()
-    run.log(0, {"serve/load_seconds": service.load_seconds, "memory/peak_bytes": peak})
+    run.log(0, {"load/seconds": service.load_seconds, "memory/peak_bytes": peak})
     return {
-        "serve/load_seconds": service.load_seconds,
+        "load/seconds": service.load_seconds,
         "memory/peak_bytes": peak,
         "first_answer_seconds": answers[0][1].total,
     }
