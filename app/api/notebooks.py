@@ -31,7 +31,7 @@ def download_notebook(session: Reader, actor: Actor, run_id: UUID) -> Response:
     latest = store.latest(session, [run_id])[run_id]
     recipe = Recipe(
         lab=lab,
-        params=_params(lab, run).model_copy(update=named_by(session, run.id)),
+        params=_params(lab, run).model_copy(update=named_by(session, actor, run.id)),
         seed=run.seed,
         model=run.base_model.name,
         # An uploaded dataset may have the name of one that comes with Bunsen.

@@ -136,7 +136,7 @@ def run_page(session: Session, actor: User, run: Run) -> RunPage:
         artifacts=artifacts,
         attempts=attempts,
         tries=timeline(run, attempts, reached),
-        parameters=_parameters(run, lab, named_by(session, run.id)),
+        parameters=_parameters(run, lab, named_by(session, actor, run.id)),
         lineage=lineage_of(session, actor, run),
         onward=onward_of(run, artifacts),
         deletion=deletion_of(session, actor, run),

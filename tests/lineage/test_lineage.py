@@ -15,6 +15,7 @@ from app.lineage.relatives import MOST_GENERATIONS, MOST_RELATIVES
 from app.lineage.tree import Lineage, Node, lineage_of
 from app.metrics import store
 from app.models import Artifact, Role, Run, RunResource, RunState, User
+from app.runs.named import named_by
 from app.runs.queries import get_run
 from labs.compression.common.params import CompressionParams
 from tests.support.factories import make_dataset, make_model, make_run, make_user
@@ -125,6 +126,19 @@ def test_runs_of_others_are_counted_and_deleted_ones_are_not(session: Session, s
     assert seen_by(session, tess, hers).hidden_above
     admin = make_user(session, role=Role.ADMIN)
     assert names(seen_by(session, admin, first)) == [first.name, "a secret", hers.name]
+
+
+def test_a_teacher_that_is_out_of_sight_has_no_name(session: Session, sam: User) -> None:
+    """An instructor may lose sight of a student whose run they have built upon."""
+    teacher = made(session, sam, name="a secret")
+    maria = make_user(session, role=Role.INSTRUCTOR)
+    student = made(session, maria, lab="distillation")
+    session.add(RunResource(run_id=student.id, name="teacher", used_run_id=teacher.id))
+    session.flush()
+    ((_, given),) = seen_by(session, maria, student).root.given
+    assert (given.name, given.run_id) == ("", None)
+    assert named_by(session, maria, student.id) == {}
+    assert named_by(session, sam, student.id) == {"teacher": "a secret"}
 
 
 def test_a_large_family_is_cut_and_says_so(session: Session, sam: User) -> None:

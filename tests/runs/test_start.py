@@ -128,7 +128,7 @@ def test_a_parameter_names_running_text(running: Library) -> None:
     run = running.submit(**QUANTIZE)
     row = running.session.scalars(select(RunResource).where(RunResource.run_id == run.id)).one()
     assert (row.name, row.model_id, row.used_run_id) == ("calibration", None, None)
-    assert named_by(running.session, run.id) == {"calibration": "campus"}
+    assert named_by(running.session, running.student, run.id) == {"calibration": "campus"}
     assert set(_resources(running.session, run.id)) == {"calibration"}
 
 

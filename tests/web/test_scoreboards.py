@@ -122,3 +122,21 @@ def test_the_page_shows_rows_words_and_a_picture_without_inline_style(
         assert other.get(f"/scoreboards/{made}").status_code == 404
         assert other.get(f"/scoreboards/{made}/table.csv").status_code == 404
         assert other.post(f"/scoreboards/{made}/cancellation").status_code == 404
+
+
+def test_a_scoreboard_stands_while_one_of_its_runs_is_left(site: Site) -> None:
+    with transaction() as session:
+        board = make_scoreboard(session, site.people["sam"]).id
+    sam, script = site.client("sam"), site.script("sam")
+    with reading() as session:
+        members = session.scalars(select(Run.id).where(Run.group_id == board)).all()
+    addresses = (f"/scoreboards/{board}", "/groups", f"/groups/{board}", "/runs", "/")
+    for at, run_id in enumerate(members, start=1):
+        assert sam.get(f"/scoreboards/{board}").status_code == 200
+        assert script.post(f"/api/v1/runs/{run_id}/deletion").status_code == 200
+        if at in (1, len(members)):
+            assert max(sam.get(each).status_code for each in addresses) < 500
+            assert script.get(f"/api/v1/runs/{run_id}").status_code == 404
+    for path in (f"/scoreboards/{board}", f"/groups/{board}"):
+        assert sam.get(path).status_code == 404
+    assert script.get(f"/api/v1/scoreboards/{board}").status_code == 404
