@@ -19,6 +19,8 @@ from labs.compression.quantization.folding import (
     norm_folds,
 )
 from labs.compression.quantization.grid import round_to_nearest
+from labs.compression.quantization.inputs import Reader, Shelf
+from labs.compression.quantization.layers import LayerQuantizer
 from labs.compression.quantization.scheme import Scheme
 from labs.compression.quantization.smoothquant import smoothing_scales
 from labs.contract import LabError
@@ -121,6 +123,33 @@ def test_awq_protects_the_weights_of_large_inputs() -> None:
     )
     assert alpha > 0
     assert scales.argmax() == 3
+
+
+@torch.no_grad()
+def test_errors_are_of_the_outputs_as_they_were_before_scales_were_folded() -> None:
+    module = decoder_layers(model := make("llama", 4))[0]
+    layer, shelf = Layer(0, 2, module, matrices_of(module)), Shelf()
+    readers = {name: Reader(matrix, shelf) for name, matrix in layer.matrices.items()}
+    for name, reader in readers.items():
+        layer.matrices[name].module.register_forward_pre_hook(
+            lambda module, args, reader=reader: reader.add(args[0].flatten(0, -2))
+        )
+    model(TOKENS)
+    inputs = {name: reader.inputs for name, reader in readers.items()}
+    before = {name: matrix.weight.clone() for name, matrix in layer.matrices.items()}
+    norm = layer.module.get_submodule("post_attention_layernorm").weight.clone()
+
+    quantizer = LayerQuantizer(Scheme("awq", 3, 32), torch.float32, family_of("llama"))
+    made = {report.matrix: report for report, _ in quantizer.quantize(layer, inputs, "layers")}
+
+    name = "mlp.up_proj"
+    into = norm / layer.module.get_submodule("post_attention_layernorm").weight
+    down = made["mlp.down_proj"].before / before["mlp.down_proj"]
+    effective = made[name].after / into * down.median(0).values.unsqueeze(1)
+    tokens = inputs[name].tokens.t()
+    lost = ((before[name] - effective) @ tokens).square().sum()
+    true = float(lost / (before[name] @ tokens).square().sum())
+    assert made[name].output_error == pytest.approx(true, rel=1e-4)
 
 
 def test_smoothing_shares_the_outliers() -> None:

@@ -41,7 +41,8 @@ class MatrixReport:
         layer: Which layer, from 0.
         layers: How many there are.
         matrix: Its name within the layer.
-        output_error: ‖WX − ŴX̂‖² / ‖WX‖² on the calibration tokens.
+        output_error: ‖WX − ŴX̂‖² / ‖WX‖² on the calibration tokens, each output in the size that it
+            had before scales were folded.
         rounding_error: The same by plain rounding to integers of as many bits, without the method.
         weight_error: ‖W − Ŵ‖² / ‖W‖², after scales were folded in.
         seconds: What it took, with its share of the search for scales.
@@ -109,7 +110,7 @@ class LayerQuantizer:
         """Quantize the matrices of a layer, one by one; `inputs` are those before any folding."""
         plain = {name: self._plain(m.weight, inputs[name]) for name, m in layer.matrices.items()}
         started = time.perf_counter()
-        scales = self._fold(layer, inputs)
+        scales, divided = self._fold(layer, inputs)
         part = (time.perf_counter() - started) / max(len(layer.matrices), 1)
         for name, matrix in layer.matrices.items():
             started = time.perf_counter()
@@ -118,13 +119,14 @@ class LayerQuantizer:
             matrix.put(made.weight)
             seconds = part + time.perf_counter() - started
             self._round_inputs(matrix)
+            errors = made.errors * divided[name].square() if name in divided else made.errors
             yield (
                 MatrixReport(
                     name=f"{prefix}.{layer.index}.{name}",
                     layer=layer.index,
                     layers=layer.count,
                     matrix=name,
-                    output_error=share(made.errors, plain[name].energy),
+                    output_error=share(errors, plain[name].energy),
                     rounding_error=share(plain[name].errors, plain[name].energy),
                     weight_error=weight_error(before, made.weight),
                     seconds=seconds,
@@ -136,19 +138,28 @@ class LayerQuantizer:
                 made.rounded,
             )
 
-    def _fold(self, layer: Layer, inputs: Mapping[str, Inputs]) -> dict[str, Tensor]:
-        """Fold scales into what stands before the matrices; those of each matrix, [in]."""
+    def _fold(
+        self, layer: Layer, inputs: Mapping[str, Inputs]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Fold scales into what stands before the matrices.
+
+        Returns:
+            By the names of matrices, what their columns were multiplied by, [in]; and what the rows
+            of those that stand before others were divided by, [out].
+        """
         if self.family is None:
-            return {}
+            return {}, {}
         folds = [*norm_folds(layer, self.family)]
         if self.scheme.method == "awq":
             folds += linear_folds(layer)
         found: dict[str, Tensor] = {}
+        divided: dict[str, Tensor] = {}
         for fold in folds:
             scales = self._scales(layer, fold, inputs[fold.readers[0]])
             apply_fold(layer, fold, scales, self.family.offset)
             found.update(dict.fromkeys(fold.readers, scales))
-        return found
+            divided[fold.source] = scales
+        return found, divided
 
     def _scales(self, layer: Layer, fold: Fold, inputs: Inputs) -> Tensor:
         weights = [layer.matrices[name].weight for name in fold.readers]
