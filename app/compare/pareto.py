@@ -46,6 +46,7 @@ TITLES: Mapping[str, str] = {
 }
 COSTS = tuple(name for name, key in NAMES.items() if key not in QUALITIES)
 LONGEST_NAME = 28
+KEPT_END = 4
 # A picture of one run compares nothing.
 FEWEST = 2
 
@@ -124,8 +125,10 @@ def _names(runs: Sequence[Run]) -> list[str]:
 
 
 def shorten(name: str) -> str:
-    """A name that has room beside its point."""
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1].rstrip()}…"
+    """A name that has room beside its point; its end stays, where the number stands."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[: LONGEST_NAME - KEPT_END - 1].rstrip()}…{name[-KEPT_END:]}"
 
 
 def headings() -> list[Heading]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -93,7 +93,7 @@ def compare_page(
     labs = {run.lab: lab_of(run) for run in runs}
     frames = [read(session, run.id) for run in runs]
     columns = _columns(runs, labs, frames)
-    lab = columns[0].lab if columns else None
+    lab = all_metrics([column.lab for column in columns]) if columns else None
     keys = order_of(sorted({key for frame in frames for key in frame.columns}), lab) if lab else []
     values = latest(session, [run.id for run in runs])
     return ComparePage(
@@ -102,7 +102,7 @@ def compare_page(
         shares_result=len({run.same_as_id or run.id for run in runs}) < len(runs),
         metrics=[_row(lab, key, runs, values) for key in keys] if lab else [],
         charts=[chart_of(lab, key) for key in keys] if lab else [],
-        data=_data(columns, frames, keys),
+        data=_data(columns, frames, [chart_of(lab, key) for key in keys] if lab else []),
         source=" ".join(f"/api/v1/runs/{run.id}/metrics#{run.id}:" for run in runs),
         pareto=pareto_of(session, runs, quality, cost),
         samples=_samples(session, runs),
@@ -155,13 +155,24 @@ def best_places(values: Sequence[float | None], direction: Direction) -> frozens
     return frozenset(place for place, value in enumerate(values) if value == best)
 
 
-def _data(columns: Sequence[Column], frames: Sequence[MetricFrame], keys: Sequence[str]) -> Markup:
+def all_metrics(labs: Sequence[Lab]) -> Lab:
+    """The first lab, with metrics of the others after its own."""
+    own = {metric.key for metric in labs[0].metrics}
+    others = {metric.key: metric for lab in labs[1:] for metric in lab.metrics}
+    more = (metric for key, metric in others.items() if key not in own)
+    return replace(labs[0], metrics=(*labs[0].metrics, *more))
+
+
+def _data(
+    columns: Sequence[Column], frames: Sequence[MetricFrame], charts: Sequence[Chart]
+) -> Markup:
     lines, series = [], {}
     for column, frame in zip(columns, frames, strict=True):
-        for key in keys:
+        for chart in charts:
+            key = chart.keys[0]
             line = Line(
                 id=f"{column.run.id}:{key}",
-                chart=chart_of(column.lab, key).name,
+                chart=chart.name,
                 label=column.run.name,
                 color=column.mark.colour,
                 dash=column.mark.dash,

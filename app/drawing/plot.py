@@ -25,6 +25,7 @@ MOST_NAMED_BARS = 12
 LEAST_LEFT, MOST_LEFT = 34.0, 110.0
 # Of letters at a tick's size of type, beside those of names.
 TICK_LETTER = 0.88
+TICK_AIR = 8
 COLOURS, DASHES = 8, 4
 
 
@@ -180,12 +181,27 @@ def draw_plot(
         top=TOP,
         bottom=TOP + height,
         x_ticks=named
-        or [Tick(frame.across(at), text) for at, text in zip(x_axis.ticks, x_texts, strict=True)],
+        or _apart(
+            [Tick(frame.across(at), text) for at, text in zip(x_axis.ticks, x_texts, strict=True)]
+        ),
         y_ticks=[
             Tick(frame.down(at), text) for at, text in zip(y_axis.ticks, y_texts, strict=True)
         ],
         rows=_drawn(rows, style, frame),
     )
+
+
+def _apart(ticks: Sequence[Tick]) -> list[Tick]:
+    """Those whose words do not run into the words before them, as on a logarithmic axis."""
+    kept: list[Tick] = []
+    for tick in ticks:
+        if (
+            not kept
+            or tick.at - kept[-1].at
+            >= TICK_LETTER * 0.5 * (width_of(tick.text) + width_of(kept[-1].text)) + TICK_AIR
+        ):
+            kept.append(tick)
+    return kept
 
 
 def _drawn(rows: Sequence[Row], style: Style, frame: _Frame) -> list[DrawnRow]:

@@ -21,6 +21,7 @@ JUDGED = (
     "serve/inter_token_seconds",
     "latency/mean_seconds",
     "throughput/generated_tokens_per_second",
+    "memory/peak_bytes",
 )
 # In this order, after the lab's own headline, where the lab logs them.
 WORTH_A_TILE = (

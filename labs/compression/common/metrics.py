@@ -9,7 +9,7 @@ THROUGHPUT = "throughput/batch_{size}_tokens_per_second"
 
 QUALITY_METRICS = (
     Metric("test/perplexity", "Perplexity of running text", "", "lower"),
-    Metric("test/base_perplexity", "Perplexity of the untouched model", "", "lower"),
+    Metric("test/base_perplexity", "Perplexity of the untouched model"),
     *INFERENCE_METRICS,
     *(
         Metric(THROUGHPUT.format(size=size), title, "tokens/s", "higher")
@@ -24,6 +24,6 @@ QUALITY_METRICS = (
         )
     ),
     Metric("artifact/bytes", "Size on disk", "bytes", "lower"),
-    Metric("artifact/base_bytes", "Size on disk of the untouched model", "bytes", "lower"),
+    Metric("artifact/base_bytes", "Size on disk of the untouched model", "bytes"),
     Metric("memory/peak_bytes", "Peak memory", "bytes", "lower"),
 )
