@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from labs import bundled, datasets
 from labs.contract import Json, Lab, LabError, Params, ResourceKind, resource_kinds
@@ -21,11 +22,17 @@ def choose_params(lab: Lab, settings: Sequence[str], preset: str | None) -> Para
         name, equals, value = setting.partition("=")
         if not equals:
             raise WrongUse("“{setting}” is not of the form name=value.", setting=setting)
-        given[name.strip()] = from_text(value.strip())
+        given[name.strip()] = _value(lab.params, name.strip(), value.strip())
     params, wrong = parse(lab.params, given)
     if params is None:
         raise WrongUse("{reasons}", reasons="\n".join(_named(n, s) for n, s in wrong.items()))
     return params
+
+
+def _value(params: type[Params], name: str, text: str) -> Any:
+    """A setting as a command line gives it; a parameter that is text is never read as a number."""
+    field = params.model_fields.get(name)
+    return text if field is not None and field.annotation is str else from_text(text)
 
 
 def _named(name: str, sentence: str) -> str:

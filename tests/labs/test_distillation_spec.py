@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from labs import bundled, registry
+from labs.choices import WrongUse, choose_params
 from labs.compression.distillation.choosing import chosen_layers, mapped_layers
 from labs.compression.distillation.refusals import refuse_together
 from labs.compression.distillation.spec import LAB, DistillationParams
@@ -96,6 +97,16 @@ def test_a_student_deeper_than_its_teacher_has_nowhere_to_map(tmp_path: Path) ->
     assert error is not None
     assert error.parameter == "hidden_weight"
     assert refused(MODELS["student"], deep) is None
+
+
+@pytest.mark.parametrize("layers", ["", "first", "-1", "0", "3,1", "1 1", "2.5"])
+def test_what_is_no_choice_of_layers_is_told_what_is(layers: str) -> None:
+    with pytest.raises(WrongUse, match="say how many"):
+        choose_params(LAB, [f"layers={layers}"], None)
+
+
+def test_layers_are_text_on_a_command_line_too() -> None:
+    assert choose_params(LAB, ["layers=1"], None).model_dump()["layers"] == "1"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 Imports no torch.
 """
 
+import re
 from collections.abc import Sequence
 
 # One number, or several with commas or spaces between them.
@@ -15,8 +16,10 @@ def parse_layers(text: str) -> tuple[int, ...] | int:
     A comma makes the difference where there is one number only: `0,` is the first layer alone.
 
     Raises:
-        ValueError: If a layer is named twice or layers are not in ascending order.
+        ValueError: If this is something else, a layer is named twice, or they do not ascend.
     """
+    if not re.fullmatch(CHOICE, text):
+        raise ValueError("layers are numbers with commas between them")
     numbers = [int(word) for word in text.replace(",", " ").split()]
     if len(numbers) == 1 and "," not in text:
         if numbers[0] < 1:

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from labs.common.metrics import INFERENCE_METRICS, TRAINING_METRICS
 from labs.common.params import TrainingParams, shown
-from labs.compression.distillation.choosing import CHOICE, parse_layers
+from labs.compression.distillation.choosing import parse_layers
 from labs.compression.distillation.refusals import refuse, refuse_together
 from labs.contract import WHOLE_MODELS, Accepts, Lab, Metric, Source, Stage
 from labs.footprint import BEST_BYTES, MOMENT_BYTES, TRAINED_BYTES, Device
@@ -66,7 +66,6 @@ class DistillationParams(TrainingParams):
         Field(
             title="Layers of the teacher",
             max_length=2000,
-            pattern=CHOICE,
             description="For a student made of the teacher: their numbers from 0, as in 0, 2; or one number: so many layers, evenly spaced.",
             json_schema_extra=shown(),
         ),
