@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError, SQLAlchemyError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 
 from app import errors, invalid
@@ -54,6 +54,7 @@ def register(app: FastAPI) -> None:
         (RequestValidationError, _on_validation),
         (OperationalError, _on_database),
         (ProgrammingError, _on_database),
+        (ClientDisconnect, _on_gone),
         (Exception, _on_bug),
     ):
         app.add_exception_handler(kind, handler)  # type: ignore[arg-type]
@@ -149,6 +150,11 @@ def _on_http(request: Request, error: HTTPException) -> Response:
     response = respond(request, problem, error.status_code)
     response.headers.update(error.headers or {})
     return response
+
+
+def _on_gone(request: Request, error: ClientDisconnect) -> Response:
+    """Whoever hung up while sending: nobody reads this, and nothing is wrong with us."""
+    return Response(status_code=400)
 
 
 def _on_validation(request: Request, error: RequestValidationError) -> Response:

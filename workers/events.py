@@ -129,7 +129,12 @@ def _shown(event: Json) -> Json:
 def _endpoint(event: Json) -> Json:
     if event["state"] not in ("starting", "testing", "open", "closed"):
         raise ValueError("unknown state of an endpoint")
-    return body(event)
+    told: Json = {
+        name: str(event[name])[:LONGEST_NOTE] for name in ("engine", "model") if name in event
+    }
+    if "closes_in_seconds" in event:
+        told["closes_in_seconds"] = _finite(event["closes_in_seconds"])
+    return {"state": event["state"], **told}
 
 
 def _plain(event: Json) -> Json:

@@ -70,7 +70,10 @@ def list_artifacts(session: Reader, actor: Actor, run_id: UUID) -> Response:
 def download_artifact(session: Reader, actor: Actor, run_id: UUID, name: str) -> Response:
     """The artifact's folder as one zip; range requests resume a download."""
     artifact, folder = _find(session, actor, run_id, name)
-    path = zipped(folder, artifact.sha256)
+    try:
+        path = zipped(folder, artifact.sha256)
+    except FileNotFoundError as error:  # the run was deleted while it was packed
+        raise NotFound(N_("The files of this artifact are no longer kept.")) from error
     filename = f"{_plain(name)}-{str(run_id)[-8:]}.zip"
     return FileResponse(path, media_type="application/zip", filename=filename, headers={**DOWNLOAD})
 

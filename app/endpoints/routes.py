@@ -82,7 +82,8 @@ def close(request: Request, actor: Actor, run_id: UUID) -> Response:
 async def try_it(request: Request, actor: Actor, run_id: UUID) -> Response:
     """Ask the model from the page of its run; the answer streams as a client's would."""
     front = await run_sync(_front, actor, run_id)
-    trial = read_trial(await request.form())
+    async with request.form() as form:
+        trial = read_trial(form)
     asker = Asker(actor.id, is_key=False)
     return Passage(front, asker, "POST", trial.path, trial.body(front.model))
 

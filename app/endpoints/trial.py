@@ -44,11 +44,15 @@ class Trial(BaseModel):
 def read_trial(form: Mapping[str, Any]) -> Trial:
     """The form as sent; `InvalidInput` with a sentence for each field that does not hold."""
     try:
-        return Trial.model_validate(
-            {name: form[name] for name in Trial.model_fields if name in form}
-        )
+        sent = {name: form.get(name) for name in Trial.model_fields}
+        return Trial.model_validate({name: each for name, each in sent.items() if _is_text(each)})
     except ValidationError as error:
         raise InvalidInput([_told(each) for each in error.errors(include_url=False)]) from error
+
+
+def _is_text(value: Any) -> bool:
+    """A file is no prompt."""
+    return isinstance(value, str)
 
 
 def _told(error: Any) -> FieldError:

@@ -1,5 +1,6 @@
 """Trainers that lie and clients with odd requests: an error in OpenAI's shape, never a 500."""
 
+import asyncio
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from starlette.types import Message
 
 from app.endpoints import control
 from app.endpoints.address import front_of
@@ -199,6 +201,40 @@ def test_a_page_does_not_wait_for_a_trainer_that_never_ends(
         open_at(run_id, FakeFront(address=address))
         assert site.client("sam").get(f"/runs/{run_id}/endpoint").status_code == 200
         assert hung_up.wait(20)
+
+
+def test_who_hangs_up_while_sending_is_no_failure_of_ours(site: Site, front: FakeFront) -> None:
+    run_id = serving(site)
+    open_at(run_id, front)
+    bearer = f"Bearer {new_key(site, run_id)}".encode()
+    scope = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST",
+        "scheme": "http", "path": f"/serve/{run_id}/v1/completions", "raw_path": b"",
+        "query_string": b"", "root_path": "", "client": ("127.0.0.1", 1), "server": ("x", 80),
+        "headers": [(b"authorization", bearer), (b"content-length", b"100")], "state": {},
+    }  # fmt: skip
+    said: Iterator[Message] = iter(
+        [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+    )
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return next(said)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    asyncio.run(site.app(scope, receive, send))
+    assert sent[0]["status"] == 400
+    assert front.asked == []
+
+
+def test_a_file_is_no_prompt(site: Site, front: FakeFront) -> None:
+    run_id = serving(site)
+    open_at(run_id, front)
+    files = {"prompt": ("a.txt", b"x" * 100)}
+    answer = site.client("sam").post(f"/runs/{run_id}/endpoint/trial", files=files)
+    assert "missing" in refused(answer, 400, None)["message"]
 
 
 def open_files() -> int:

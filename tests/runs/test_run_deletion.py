@@ -1,6 +1,7 @@
 """A deleted run is gone for everybody, with what it left; what others need of it is not."""
 
 from itertools import count
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app import clock
 from app.access import visible
+from app.api.archive import zipped
 from app.database import commit, reading, transaction
 from app.errors import Conflict, Forbidden, InUse, InvalidInput, NotFound
 from app.models import Artifact, Attempt, AuditEntry, Role, Run, RunResource, RunState, User
@@ -245,6 +247,27 @@ def test_the_pages_ask_first_and_list_who_needs_it(site: Site) -> None:
     for part in ("", "/metrics", "/artifacts", "/log", "/events"):
         assert script.get(f"/api/v1/runs/{run.id}{part}").status_code == 404
     assert script.get("/api/v1/runs").json()["runs"] == []
+
+
+def test_a_run_that_goes_while_it_is_packed_is_gone(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with transaction() as session:
+        run = make_run(session, site.people["sam"], **OVER)
+        session.add(
+            Artifact(run_id=run.id, name="m", kind="model", path="artifacts/m", attempt=1,
+                     bytes=1, sha256="ab" * 32, created_at=NOON)
+        )  # fmt: skip
+    (get_settings().run_dir(run.id) / "artifacts" / "m").mkdir(parents=True)
+    sam = site.script("sam")
+
+    def pack_late(folder: Path, sha256: str) -> Path:
+        sam.post(f"/api/v1/runs/{run.id}/deletion")
+        return zipped(folder, sha256)
+
+    monkeypatch.setattr("app.api.files.zipped", pack_late)
+    assert sam.get(f"/api/v1/runs/{run.id}/artifacts/m").status_code == 404
+    assert not get_settings().run_dir(run.id).exists()
 
 
 def test_an_admin_deletes_large_runs_from_the_page_of_storage(site: Site) -> None:
