@@ -14,6 +14,7 @@ from app.api.series import number
 from app.api.shapes import run_line
 from app.compare.pareto import Pareto, pareto_of
 from app.compare.routes import run_ids
+from app.compare.views import all_metrics
 from app.metrics import store
 from app.metrics.downsample import min_max
 from app.metrics.store import LatestValue, MetricFrame
@@ -92,7 +93,7 @@ def _at(steps: Any, own_steps: Any, values: Any) -> list[float | str | None]:
 def _summary(
     runs: Sequence[Run], latest: Mapping[UUID, Mapping[str, LatestValue]], key: str
 ) -> dict[str, Any]:
-    metric = lab_of(runs[0]).metric(key)
+    metric = all_metrics([lab_of(run) for run in runs]).metric(key)
     values = [latest[run.id].get(key) for run in runs]
     return {
         "key": key,
