@@ -97,7 +97,8 @@ def _find(session: Session, actor: User, run_id: UUID, name: str) -> tuple[Artif
     if artifact is None:
         raise NotFound(N_("This run has no artifact of that name."))
     folder = get_settings().run_dir(run_id) / artifact.path
-    if not folder.is_dir():
+    # A link could lead to what is nobody's to download, such as the secret of an endpoint.
+    if folder.is_symlink() or not folder.is_dir():
         raise NotFound(N_("The files of this artifact are no longer kept."))
     return artifact, folder
 

@@ -15,11 +15,14 @@ from urllib.parse import urlsplit
 import pytest
 from starlette.types import Message
 
+from app.database import transaction
 from app.endpoints import control
 from app.endpoints.address import front_of
+from app.models import Artifact
 from app.settings import get_settings
 from tests.endpoints.front import SECRET, FakeFront, open_at, serving
 from tests.endpoints.test_proxy import caller, chat, new_key, refused, row_of
+from tests.support.factories import NOON
 from tests.support.site import Site
 
 SSE = b"Content-Type: text/event-stream\r\n"
@@ -235,6 +238,29 @@ def test_a_file_is_no_prompt(site: Site, front: FakeFront) -> None:
     files = {"prompt": ("a.txt", b"x" * 100)}
     answer = site.client("sam").post(f"/runs/{run_id}/endpoint/trial", files=files)
     assert "missing" in refused(answer, 400, None)["message"]
+
+
+def test_the_secret_is_no_file_of_any_artifact(site: Site, front: FakeFront) -> None:
+    run_id = serving(site)
+    open_at(run_id, front)
+    folder = get_settings().run_dir(run_id)
+    (folder / "artifacts" / "plain").mkdir(parents=True)
+    (folder / "artifacts" / "linked").symlink_to(folder)
+    (folder / "artifacts" / "plain" / "inner").symlink_to(folder / "endpoint.json")
+    with transaction() as session:
+        for name in ("plain", "linked"):
+            made = {"bytes": 1, "sha256": "ab" * 32, "attempt": 1, "created_at": NOON}
+            session.add(
+                Artifact(run_id=run_id, name=name, kind="x", path=f"artifacts/{name}", **made)
+            )
+    sam = site.script("sam")
+    for path in (
+        "linked", "linked/endpoint.json", "plain", "plain/inner", "plain/../../endpoint.json",
+        "plain/%2e%2e/%2e%2e/endpoint.json", "..%2fendpoint.json", "endpoint.json",
+    ):  # fmt: skip
+        answer = sam.get(f"/api/v1/runs/{run_id}/artifacts/{path}")
+        assert answer.status_code == (200 if path == "plain" else 404), path
+        assert SECRET.encode() not in answer.content
 
 
 def open_files() -> int:
