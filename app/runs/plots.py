@@ -1,7 +1,7 @@
 """Plots that a run has shown: drawn for broad and for slim pages, with their values as a table."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -72,7 +72,7 @@ def plot_card(payload: Mapping[str, Any]) -> PlotCard | None:
 
 def _card(plot: PlotData) -> PlotCard:
     placed = drawable(plot.rows, plot.x, plot.y)
-    rows = [thinned(row) for row in placed]
+    rows = [_in_words(thinned(row)) for row in placed]
 
     def told(row: Row, dot: Dot) -> str:
         figures = f"{_value(dot.x, plot.x)}, {_value(dot.y, plot.y)}"
@@ -95,6 +95,12 @@ def _card(plot: PlotData) -> PlotCard:
         rows=listed,
         notes=_notes(plot, placed, rows, total),
     )
+
+
+def _in_words(row: Row) -> Row:
+    """The names beside its points in the reader's language."""
+    dots = [replace(dot, name=gettext(dot.name)) if dot.name else dot for dot in row.dots]
+    return replace(row, dots=dots)
 
 
 def axis_title(axis: PlotAxis) -> str:

@@ -114,9 +114,9 @@ def show_triangle(run: LabContext, arms: Mapping[str, Json]) -> None:
     sizes, speeds = Axis("Parameters", log=True), Axis("Generation speed", "tokens/s")
     quality = Axis("Exact answers", "fraction")
     pairs: Sequence[tuple[str, str, Axis, str, Axis, str]] = (
-        ("size_quality", "Size and quality", sizes, "parameters", quality, "accuracy"),
-        ("speed_quality", "Speed and quality", speeds, "speed", quality, "accuracy"),
-        ("size_speed", "Size and speed", sizes, "parameters", speeds, "speed"),
+        ("size_quality", N_("Size and quality"), sizes, "parameters", quality, "accuracy"),
+        ("speed_quality", N_("Speed and quality"), speeds, "speed", quality, "accuracy"),
+        ("size_speed", N_("Size and speed"), sizes, "parameters", speeds, "speed"),
     )
     for name, title, x, across, y, up in pairs:
         series = [

@@ -157,5 +157,6 @@ def show_stairs(run: LabContext, report: MatrixReport) -> None:
     """One row of the first matrix: where each weight went. Levels are the steps of a stair."""
     before, after = (w[0, :DRAWN].float().tolist() for w in (report.before, report.after))
     x, y = Axis("Weight before"), Axis("Weight after")
-    title = "One row of the first matrix: to which level each weight went"
-    run.plot("stairs", title, x, y, [Series(report.name, before, after)], "points")
+    series = [Series(report.name, before, after)]
+    title = N_("One row of the first matrix: to which level each weight went")
+    run.plot("stairs", title, x, y, series, "points")
