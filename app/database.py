@@ -57,12 +57,16 @@ def make_engine(url: str) -> Engine:
 def read_json(text: str | bytes) -> Any:
     """JSON as Postgres gives it, which writes 1e30 as digits: too long for a whole number of
     anybody who reads our answers, and so the number with a point that it was."""
-    return json.loads(text, parse_int=_whole_or_float)
+    found: Any = _JSON.decode(text if isinstance(text, str) else text.decode())
+    return found
 
 
 def _whole_or_float(digits: str) -> int | float:
     value = int(digits)
     return value if -(2**63) <= value < 2**64 else float(value)
+
+
+_JSON = json.JSONDecoder(parse_int=_whole_or_float)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, record: object) -> None:

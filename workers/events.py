@@ -29,7 +29,8 @@ def parse(line: bytes) -> Json | None:
     """The event of a line, with the fields that its kind has; None for anything else."""
     try:
         event = orjson.loads(line)
-        if not isinstance(event, dict) or _is_deep(event):
+        is_long = line.count(b"[") + line.count(b"{") > MOST_LEVELS
+        if is_long and _is_deep(event):
             return None
         if b"\\u0000" in line:  # Postgres keeps no such character
             event = _without_nul(event)
