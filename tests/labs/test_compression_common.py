@@ -22,6 +22,7 @@ from labs.compression.common.costs import compression_parts
 from labs.compression.common.params import CompressionParams
 from labs.compression.common.perplexity import perplexity_of, stream_loss
 from labs.compression.common.quality import exam, judge, metrics_of, plain
+from labs.compression.common.texts import evaluation_stream
 from labs.compression.common.throughput import measure_throughput
 from labs.compression.quantization.spec import LAB, QuantizationParams
 from labs.contract import BadData
@@ -178,3 +179,13 @@ def test_fewer_bits_leave_less_and_a_lab_without_parts_of_its_own_leaves_a_model
     assert left[-1] < BASE.bytes == CompressionParams().left_bytes(BASE)
     parts = compression_parts(BASE, CompressionParams(), 0, "cpu")
     assert parts["weights"] == BASE.bytes
+
+
+def test_a_text_without_anything_to_predict_is_told_before_a_model_is_compressed(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    rows = tmp_path / "one.jsonl"
+    rows.write_text('{"text": "one row, which trains"}\n', encoding="utf-8")
+    run = make_context(tmp_path / "run", compression_spec("quantization", tiny_model, rows, {}))
+    with pytest.raises(BadData, match="fewer than two tokens"):
+        evaluation_stream(run, CompressionParams(**SMALL), load_tokenizer(tiny_model))

@@ -39,8 +39,7 @@ def stream_loss(
     Raises:
         BadData: If there are fewer than two tokens.
     """
-    if len(stream) < 2:
-        raise BadData("The text has fewer than two tokens: nothing can be predicted in it.")
+    require_text(stream)
     total, counted, reached = 0.0, 0, 1
     for start in range(0, len(stream), stride):
         end = min(start + window, len(stream))
@@ -58,6 +57,12 @@ def stream_loss(
         if end == len(stream):
             break
     return total / counted
+
+
+def require_text(stream: Tensor) -> None:
+    """Raises `BadData` where a stream, [tokens], is too short for any prediction."""
+    if len(stream) < 2:
+        raise BadData("The text has fewer than two tokens: nothing can be predicted in it.")
 
 
 def perplexity_of(loss: float) -> float:

@@ -7,6 +7,7 @@ from transformers import PreTrainedTokenizerBase
 
 from labs.compression.common.calibration import calibration_blocks, token_stream
 from labs.compression.common.params import CompressionParams
+from labs.compression.common.perplexity import require_text
 from labs.contract import LabContext
 from labs.datasets import read_splits
 
@@ -32,6 +33,12 @@ def calibration(
 def evaluation_stream(
     run: LabContext, params: CompressionParams, tokenizer: PreTrainedTokenizerBase
 ) -> Tensor:
-    """The beginning of the packed test split, the same for every seed: [tokens]."""
+    """The beginning of the packed test split, the same for every seed: [tokens].
+
+    Raises:
+        BadData: If there is nothing in it to predict: said before a model is compressed.
+    """
     splits = read_splits(running_text(run))
-    return token_stream(tokenizer, splits.test)[: params.evaluation_tokens]
+    stream = token_stream(tokenizer, splits.test)[: params.evaluation_tokens]
+    require_text(stream)
+    return stream
