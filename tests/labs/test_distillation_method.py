@@ -25,6 +25,8 @@ from labs.compression.distillation.method import (
     soft_loss,
 )
 from labs.compression.distillation.spec import LAB, DistillationParams
+from labs.contract import LabError
+from tests.labs.families import FAMILIES
 from tests.labs.tiny import make_network
 
 SEEDS = st.integers(0, 10_000)
@@ -124,6 +126,14 @@ def test_watched_queries_and_keys_give_the_attention_of_the_model() -> None:
         own = model(input_ids=ids, output_attentions=True).attentions[0]
     assert torch.equal(before, after)
     torch.testing.assert_close(relation(seen.queries, seen.keys, 4).exp(), own)
+
+
+def test_an_attention_that_computes_in_its_own_way_is_told_so() -> None:
+    model = FAMILIES["bloom"]()
+    with watching(model) as module, torch.no_grad():
+        model(input_ids=torch.tensor([[1, 40, 50]]))
+        with pytest.raises(LabError, match="BloomAttention"):
+            vectors_of(module)
 
 
 def test_hidden_states_that_agree_cost_nothing() -> None:

@@ -10,6 +10,8 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from labs.contract import LabError
+
 WATCHED = "bunsen_watched"
 # Where a layer's attention leaves what it was given, while somebody watches it.
 PLACE = "watched_vectors"
@@ -59,8 +61,19 @@ def watching(model: PreTrainedModel, layer: int = -1) -> Iterator[nn.Module]:
 
 
 def vectors_of(module: nn.Module) -> Vectors:
-    """What the watched attention was given last."""
-    query, key, value = getattr(module, PLACE)
+    """What the watched attention was given last.
+
+    Raises:
+        LabError: If it computes in a way of its own, as BLOOM's does.
+    """
+    given = getattr(module, PLACE)
+    if given is None:
+        raise LabError(
+            "What happens inside {attention} cannot be watched. Set the weight of relations to 0.",
+            parameter="relation_weight",
+            attention=type(module).__name__,
+        )
+    query, key, value = given
     heads = query.shape[1]
 
     def joined(each: Tensor) -> Tensor:
