@@ -30,7 +30,8 @@ def show_change(run: LabContext, base: Judged, last: Judged, asked: Exam) -> Non
         lost, won = flips(asked.questions, base.answers, last.answers)
         told = _worse(lost > won) if is_visible(lost, won) else N_("no more than chance explains")
         change = last.accuracy - base.accuracy
-        rows.append([N_("Exact answers"), base.accuracy, last.accuracy, change, told])
+        shares = (_percent(base.accuracy), _percent(last.accuracy))
+        rows.append([N_("Exact answers"), *shares, change, told])
     run.table("change", "What it cost", columns, rows)
 
 
@@ -49,6 +50,11 @@ def flips(
 def is_visible(lost: int, won: int) -> bool:
     """McNemar's test (1947): whether as many flips one way would surprise if both were as likely."""
     return abs(lost - won) > DEVIATIONS * sqrt(lost + won)
+
+
+def _percent(share: float) -> str:
+    """In words, as the column holds perplexities too."""
+    return f"{100 * share:.2f} %"
 
 
 def _worse(worse: bool) -> str:
