@@ -71,3 +71,13 @@ def test_stored_bits_count_scales_and_zero_points() -> None:
     # A float32 scale and a zero point of 4 bits for every 128 weights; two numbers for the shape.
     stored = bits_per_weight(one, Scheme("gptq", 4, 128, symmetric=False), 4)
     assert stored == pytest.approx(4 + (32 + 4) / 128 + 128 / 256**2)
+
+
+def test_nf4_of_rows_that_a_processor_cannot_pack_is_refused() -> None:
+    odd = {"q_proj": Matrix(2, 64, 64), "down_proj": Matrix(2, 60, 96)}
+    refused = refuse_scheme(facts(matrices=odd), Scheme("nf4", 4))
+    assert refused is not None
+    assert refused.parameter == "method"
+    assert "down_proj" in str(refused)
+    assert "60" in str(refused)
+    assert refuse_scheme(facts(matrices=odd), Scheme("int8", 8)) is None

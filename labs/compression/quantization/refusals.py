@@ -6,6 +6,8 @@ from labs.contract import LabError
 from labs.models import TRANSPOSED, ModelFacts
 
 GROUPS = (128, 64, 32)
+# Outputs that bitsandbytes packs together for processors with AVX512-BF16 (0.50).
+NF4_OUTPUTS = 32
 
 
 def refuse_scheme(facts: ModelFacts, scheme: Scheme) -> LabError | None:
@@ -14,6 +16,7 @@ def refuse_scheme(facts: ModelFacts, scheme: Scheme) -> LabError | None:
         _refuse_shape_of_modules(facts, scheme)
         or _refuse_folds(facts, scheme)
         or _refuse_groups(facts, scheme)
+        or _refuse_nf4(facts, scheme)
     )
 
 
@@ -65,6 +68,21 @@ def _refuse_groups(facts: ModelFacts, scheme: Scheme) -> LabError | None:
                 matrix=name,
                 model=facts.name,
                 choices=", ".join([*map(str, fitting), "per channel"]),
+            )
+    return None
+
+
+def _refuse_nf4(facts: ModelFacts, scheme: Scheme) -> LabError | None:
+    """A checkpoint that whoever loads it plainly could not compute with on such a processor."""
+    for name, matrix in facts.matrices.items() if scheme.method == "nf4" else ():
+        if matrix.outputs % NF4_OUTPUTS:
+            return LabError(
+                "NF4 needs matrices with a multiple of {size} outputs; {matrix} in “{model}” has {outputs}. Choose LLM.int8, GPTQ or round to nearest.",
+                parameter="method",
+                size=NF4_OUTPUTS,
+                matrix=name,
+                model=facts.name,
+                outputs=matrix.outputs,
             )
     return None
 
