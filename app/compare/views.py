@@ -13,7 +13,8 @@ from app.compare.address import address
 from app.compare.colours import Mark, marks
 from app.compare.pareto import Pareto, pareto_of
 from app.compare.varied import Varied, varied
-from app.i18n import gettext
+from app.i18n import N_, gettext
+from app.lineage.judged import BEFORE, QUALITIES, judged
 from app.metrics.store import LatestValue, MetricFrame, latest, read
 from app.models import Run, User
 from app.runs import queries
@@ -96,11 +97,12 @@ def compare_page(
     lab = all_metrics([column.lab for column in columns]) if columns else None
     keys = order_of(sorted({key for frame in frames for key in frame.columns}), lab) if lab else []
     values = latest(session, [run.id for run in runs])
+    apart = judged_apart(session, runs)
     return ComparePage(
         columns=columns,
         varied=varied(runs, labs),
         shares_result=len({run.same_as_id or run.id for run in runs}) < len(runs),
-        metrics=[_row(lab, key, runs, values) for key in keys] if lab else [],
+        metrics=[_row(lab, key, runs, values, key in apart) for key in keys] if lab else [],
         charts=[chart_of(lab, key) for key in keys] if lab else [],
         data=_data(columns, frames, [chart_of(lab, key) for key in keys] if lab else []),
         source=" ".join(f"/api/v1/runs/{run.id}/metrics#{run.id}:" for run in runs),
@@ -128,7 +130,11 @@ def _columns(
 
 
 def _row(
-    lab: Lab, key: str, runs: Sequence[Run], values: Mapping[UUID, Mapping[str, LatestValue]]
+    lab: Lab,
+    key: str,
+    runs: Sequence[Run],
+    values: Mapping[UUID, Mapping[str, LatestValue]],
+    is_apart: bool,
 ) -> MetricRow:
     metric = lab.metric(key)
     newest = [values[run.id][key].value if key in values[run.id] else None for run in runs]
@@ -140,9 +146,20 @@ def _row(
     return MetricRow(
         title=gettext(metric.title),
         key=key,
-        hint=hints[metric.direction],
+        hint=gettext(N_("judged on other rows or text")) if is_apart else hints[metric.direction],
         values=[measured(value, metric.unit) for value in newest],
-        best=best_places(newest, metric.direction),
+        best=best_places(newest, "none" if is_apart else metric.direction),
+    )
+
+
+def judged_apart(session: Session, runs: Sequence[Run]) -> frozenset[str]:
+    """Keys of figures that the runs measured on different rows, or in text that was read differently."""
+    found = list(judged(session, runs).values())
+    return frozenset(
+        name
+        for key in QUALITIES
+        if any(not found[0].compares(other, key) for other in found[1:])
+        for name in (key, BEFORE[key])
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from app.compare.pareto import COSTS, Pareto, pareto_of
+from app.compare.views import judged_apart
 from app.database import transaction
 from app.lineage.judged import BEFORE, KEYS
 from app.metrics import store
@@ -128,3 +129,10 @@ def test_no_figure_that_a_trainer_logs_breaks_a_page(sqlite_url: str) -> None:
     for run_id in ids:
         assert page.get(f"/runs/{run_id}").status_code == 200
         assert script.get(f"/api/v1/runs/{run_id}").status_code == 200
+
+
+def test_no_figure_is_best_of_what_was_judged_apart(session: Session, sam: User) -> None:
+    full, small, _bad = family(session, sam)
+    assert judged_apart(session, [full, small]) == frozenset()
+    other = measured(session, sam, "other rows", test__accuracy=0.99)
+    assert judged_apart(session, [full, other]) >= {"test/accuracy", "test/base_accuracy"}
