@@ -38,7 +38,7 @@ class Evidence:
 
     `frequencies` is the loss of always predicting every answer token by its frequency there, the
     best that can be done without reading the question; `commonest` the share of exact answers of
-    whoever always gives the commonest answer of the labelled rows.
+    whoever always gives the commonest answer of the training rows.
     """
 
     teacher: Known
