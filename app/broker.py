@@ -73,8 +73,14 @@ def make_app(url: str) -> "Celery":
 
 @cache
 def celery_app() -> "Celery":
-    """The application of this process, for the broker of the settings."""
-    return make_app(get_settings().celery_broker_url)
+    """The application of this process, for the broker of the settings.
+
+    What sending needs is imported with it: that is not the broker's time, and no bell's.
+    """
+    app = make_app(get_settings().celery_broker_url)
+    app.connection_for_write().get_transport_cls()
+    _queues = app.amqp.queues  # made when it is first asked for
+    return app
 
 
 def reset() -> None:

@@ -279,7 +279,7 @@ def test_a_run_that_would_fill_the_disk_is_refused(
 ) -> None:
     library.session.flush()
     checked = check(library.session, library.student, library.submission())
-    need = disk_bytes(checked.lab, checked.facts, checked.params)
+    need = disk_bytes(checked.lab, checked.start.facts, checked.params)
     disk = shutil.disk_usage(library.dataset.path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: disk)  # others write at the same time
     # Enough to start with, not enough for what the run would leave.
