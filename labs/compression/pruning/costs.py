@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 # Tokens that the error of a matrix is measured on; all of them would fill the memory.
 SAMPLED_TOKENS = 1024
 # Enough to compare many models with each other; the table of quality has all of the text.
-MOST_TOKENS = 4096
+MOST_TOKENS = 1536
 # Above this size the analysis carries out only the run's own method again.
 LARGEST_COMPARED = 500_000_000
 # Three sparsities by each of three methods, and two patterns.
