@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlencode
-from uuid import UUID
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict
@@ -16,6 +15,7 @@ from app.audit import queries
 from app.audit.sentences import SENTENCES, AuditLine, line, run_id
 from app.html import render
 from app.i18n import gettext
+from app.identities import as_uuid
 from app.security import Admin, Reader
 
 router = APIRouter()
@@ -59,7 +59,7 @@ def show_audit(
 
 def audit_page(session: Session, filters: AuditFilters) -> AuditPage:
     rows, following = queries.entries(
-        session, _uuid(filters.before), filters.action, _uuid(filters.person)
+        session, as_uuid(filters.before), filters.action, as_uuid(filters.person)
     )
     about = {found for row in rows if (found := run_id(row.entry)) is not None}
     runs = queries.names_of_runs(session, about)
@@ -75,10 +75,3 @@ def audit_page(session: Session, filters: AuditFilters) -> AuditPage:
 def act_title(action: str) -> str:
     """An act for a list to choose from: its sentence with dots for whom it is about."""
     return gettext(SENTENCES.get(action, action)).replace("{target}", "…")
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text) if text else None
-    except ValueError:
-        return None

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from starlette.datastructures import FormData
 
@@ -10,6 +10,7 @@ from app.catalogue.starts import RUN
 from app.errors import FieldError, InvalidInput
 from app.forms import COMPLETE, param_texts, param_values
 from app.i18n import N_
+from app.identities import as_uuid
 from app.models import Run
 from app.runs.submit import Submission
 from labs.contract import Lab
@@ -68,7 +69,7 @@ def read(form: FormData) -> Entered:
 def _parent(texts: Mapping[str, str]) -> str:
     """The run to go on from, where one is chosen in place of a base model."""
     chosen = texts.get("base_model", "")
-    named = _uuid(chosen.removeprefix(RUN)) if chosen.startswith(RUN) else None
+    named = as_uuid(chosen.removeprefix(RUN)) if chosen.startswith(RUN) else None
     return str(named) if named else ""
 
 
@@ -95,7 +96,7 @@ def submission(lab: Lab, entered: Entered) -> Submission:
         base_model=None if entered.parent else texts.get("base_model") or None,
         dataset=texts.get("dataset") or None,
         seed=read_seed(texts.get("seed", "")),
-        parent_run=_uuid(entered.parent),
+        parent_run=as_uuid(entered.parent),
         name=texts.get("name", ""),
         idempotency_key=entered.key,
         reuse=texts.get("reuse") == "1",
@@ -111,10 +112,3 @@ def read_seed(text: str) -> int | None:
     except ValueError:
         problem = FieldError("seed", N_("A seed is a whole number, not “{text}”."), {"text": text})
         raise InvalidInput([problem]) from None
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

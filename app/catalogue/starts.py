@@ -11,6 +11,7 @@ from app.access import visible
 from app.datasets.views import title_of
 from app.forms import Field
 from app.i18n import N_, gettext, sentence
+from app.identities import as_uuid
 from app.models import Artifact, Dataset, LanguageModel, Run, RunState, User
 from app.runs.queries import datasets_for
 from labs.contract import WHOLE_MODELS, Lab, resource_kinds
@@ -45,7 +46,7 @@ def models_left(session: Session, actor: User, kinds: frozenset[str], also: str 
         .order_by(Run.id.desc(), Artifact.created_at.desc())
     )
     found = session.execute(left.where(Run.owner_id == actor.id).limit(2 * MOST_RUNS)).all()
-    named = _uuid(also)
+    named = as_uuid(also)
     if named is not None and named not in {row.id for row in found}:
         extra = session.execute(left.where(Run.id == named, visible(actor))).all()
         found = [*extra, *found]
@@ -109,10 +110,3 @@ def _title(left: Left) -> str:
         "quantized": N_("{name} (quantized)"),
     }
     return sentence(kinds.get(left.kind, N_("{name} (from a run)")), {"name": left.name})
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

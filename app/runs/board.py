@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
-from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import select
@@ -12,6 +11,7 @@ from sqlalchemy.orm import Session
 from app.access import visible
 from app.groups.views import GroupLine, recent_groups
 from app.i18n import gettext
+from app.identities import as_uuid
 from app.metrics.store import LatestValue, latest, read
 from app.models import Role, Run, RunState, User
 from app.runs.labs_of import lab_of
@@ -79,7 +79,7 @@ def runs_page(session: Session, actor: User, filters: Filters) -> RunsPage:
         actor,
         state=RunState(filters.state) if filters.state in set(RunState) else None,
         lab=filters.lab or None,
-        owner=_uuid(filters.owner),
+        owner=as_uuid(filters.owner),
         search=filters.search[:100] or None,
         cursor=filters.cursor or None,
         limit=PAGE,
@@ -114,10 +114,3 @@ def _line(session: Session, run: Run, values: Mapping[str, LatestValue]) -> RunL
     key = next((key for key in CURVE_KEYS if key in values), None)
     curve = sparkline(*read(session, run.id, [key]).series(key)) if key else ""
     return RunLine(run, lab, progress_fraction(run), headline(lab, values), curve)
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text) if text else None
-    except ValueError:
-        return None

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session, joinedload
 from app.access import usable, visible
 from app.errors import FieldError, InvalidInput, NotFound
 from app.i18n import N_
+from app.identities import as_uuid
 from app.models import (
     Artifact,
     Attempt,
@@ -103,7 +104,7 @@ def find_model(session: Session, name_or_id: str) -> LanguageModel | None:
     if "\0" in name_or_id:
         return None
     named = session.scalar(select(LanguageModel).where(LanguageModel.name == name_or_id))
-    identity = _uuid(name_or_id)
+    identity = as_uuid(name_or_id)
     return named or (session.get(LanguageModel, identity) if identity else None)
 
 
@@ -123,7 +124,7 @@ def find_dataset(session: Session, actor: User, name_or_id: str) -> Dataset | No
     """
     if "\0" in name_or_id:  # Postgres refuses to look for it
         return None
-    identity = _uuid(name_or_id)
+    identity = as_uuid(name_or_id)
     wanted = Dataset.id == identity if identity else Dataset.name == name_or_id
     is_others = Dataset.owner_id.is_distinct_from(actor.id)
     order = (is_others, Dataset.owner_id.is_not(None), Dataset.id.desc())
@@ -142,14 +143,7 @@ def _found_by(search: str) -> ColumnElement[bool]:
 
 
 def _cursor(text: str) -> UUID:
-    found = _uuid(text)
+    found = as_uuid(text)
     if found is None:
         raise InvalidInput([FieldError("cursor", N_("This cursor is not one of ours."))])
     return found
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

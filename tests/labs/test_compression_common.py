@@ -14,13 +14,14 @@ from torch import Tensor
 from labs import bundled
 from labs.common import latency
 from labs.common.data import Question
+from labs.common.evaluation import perplexity
 from labs.common.loading import load_model, load_tokenizer
 from labs.compression.common import throughput
 from labs.compression.common.calibration import calibration_blocks, token_stream
 from labs.compression.common.change import flips, is_visible
 from labs.compression.common.costs import compression_parts
 from labs.compression.common.params import CompressionParams
-from labs.compression.common.perplexity import perplexity_of, stream_loss
+from labs.compression.common.perplexity import stream_loss
 from labs.compression.common.quality import exam, judge, metrics_of, plain
 from labs.compression.common.texts import evaluation_stream
 from labs.compression.common.throughput import measure_throughput
@@ -66,7 +67,7 @@ def test_perplexity_is_what_a_direct_computation_gives(
 def test_perplexity_of_nothing_is_refused_and_of_too_much_is_infinite() -> None:
     with pytest.raises(BadData, match="fewer than two tokens"):
         stream_loss(make_network(), torch.tensor([5]), 8, 8, "cpu")
-    assert perplexity_of(1000.0) == math.inf
+    assert perplexity(1000.0) == math.inf
 
 
 @settings(deadline=None, max_examples=10)

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import FieldError
 from app.i18n import N_
+from app.identities import as_uuid
 from app.library.standing import check_standing
 from app.models import Dataset, LanguageModel, Run, RunResource, User
 from app.runs import queries
@@ -90,7 +91,7 @@ def _model(session: Session, actor: User, parameter: str, wanted: str) -> Found:
     model = queries.find_model(session, wanted)
     if model is not None:
         return _of_library(parameter, model)
-    identity = _uuid(wanted)
+    identity = as_uuid(wanted)
     if identity is None:
         sentence = N_("There is no model “{name}” in the library, and no run of that id.")
         return None, [FieldError(parameter, sentence, {"name": wanted[:80]})]
@@ -129,10 +130,3 @@ def _dataset(session: Session, actor: User, parameter: str, wanted: str) -> Foun
         )
         return None, [FieldError(parameter, sentence, {"name": dataset.name})]
     return Named(parameter, Path(dataset.path), dataset.sha256, dataset=dataset), []
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

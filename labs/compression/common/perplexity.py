@@ -3,7 +3,6 @@
 Window and stride belong to the figure: the same model and text give another one with others.
 """
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -63,8 +62,3 @@ def require_text(stream: Tensor) -> None:
     """Raises `BadData` where a stream, [tokens], is too short for any prediction."""
     if len(stream) < 2:
         raise BadData("The text has fewer than two tokens: nothing can be predicted in it.")
-
-
-def perplexity_of(loss: float) -> float:
-    """e to the loss; infinite where that is too large for a float."""
-    return math.inf if loss > 709 else math.exp(loss)

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from labs.common.context import with_room
 from labs.common.data import Question, prepare
-from labs.common.evaluation import accuracy, ask
+from labs.common.evaluation import accuracy, ask, perplexity
 from labs.common.latency import GENERATIONS, NEW_TOKENS, WARMUP, Latency, measure_latency
 from labs.common.loading import DTYPES, load_model, load_tokenizer
 from labs.common.loss import autocast
@@ -20,7 +20,7 @@ from labs.common.memory import peak_bytes, release, reset_peak
 from labs.common.seeding import seed_everything
 from labs.compression.common.metrics import THROUGHPUT
 from labs.compression.common.params import CompressionParams
-from labs.compression.common.perplexity import perplexity_of, stream_loss
+from labs.compression.common.perplexity import stream_loss
 from labs.compression.common.texts import evaluation_stream
 from labs.compression.common.throughput import measure_throughput
 from labs.contract import N_, LabContext
@@ -110,7 +110,7 @@ def judge(
         throughput = measure_throughput(model, asked.stream, run.device, run.check_stop)
     judged = Judged(
         loss=loss,
-        perplexity=perplexity_of(loss),
+        perplexity=perplexity(loss),
         accuracy=accuracy(found, asked.questions) if found and asked.matches_answers else None,
         answers=found,
         latency=latency,

@@ -6,10 +6,10 @@ from pathlib import Path
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from labs.common.evaluation import perplexity
 from labs.common.loading import DTYPES, load_model
 from labs.common.memory import release
 from labs.common.seeding import seed_everything
-from labs.compression.common.perplexity import perplexity_of
 from labs.compression.common.quality import Exam, exam, measured_loss
 from labs.compression.common.texts import calibration
 from labs.compression.pruning.costs import MOST_TOKENS
@@ -54,4 +54,4 @@ class Bench:
 
     def perplexity(self, model: PreTrainedModel) -> float:
         """On the shortened text, with the run's window and stride."""
-        return perplexity_of(measured_loss(self.run, self.params, model, self.asked))
+        return perplexity(measured_loss(self.run, self.params, model, self.asked))

@@ -8,12 +8,12 @@ from transformers import PreTrainedModel
 from labs.common.artifacts import require_artifact, save_model
 from labs.common.cards import write_card
 from labs.common.data import prepare
+from labs.common.evaluation import perplexity
 from labs.common.loading import DTYPES, load_model, load_tokenizer
 from labs.common.memory import peak_bytes, release, reset_peak
 from labs.common.seeding import seed_everything
 from labs.common.showing import show_data
 from labs.compression.common.layerwise import Layer
-from labs.compression.common.perplexity import perplexity_of
 from labs.compression.common.quality import (
     Candidate,
     Exam,
@@ -195,4 +195,4 @@ def _perplexity(
     def tick(share: float) -> None:
         run.progress(share, 1, "measuring perplexity")
 
-    return perplexity_of(measured_loss(run, params, model, asked, tick))
+    return perplexity(measured_loss(run, params, model, asked, tick))

@@ -11,11 +11,11 @@ from transformers import PreTrainedModel
 from labs.common.agreement import Prompts, compared_prompts, logits
 from labs.common.cards import TRANSFORMERS, write_card
 from labs.common.data import prepare
+from labs.common.evaluation import perplexity
 from labs.common.loading import DTYPES, load_model, load_tokenizer
 from labs.common.memory import peak_bytes, release, reset_peak
 from labs.common.seeding import seed_everything
 from labs.compression.common.layerwise import decoder_layers, matrices_of
-from labs.compression.common.perplexity import perplexity_of
 from labs.compression.common.quality import exam, measured_loss, weight_file_bytes
 from labs.compression.common.texts import calibration
 from labs.compression.quantization.layout import save_quantized
@@ -72,7 +72,7 @@ def quantize(params: QuantizationParams, run: LabContext) -> Json:
         "layers": watch.found[-1].layer + 1,
         "quantize/output_error": watch.mean_error,
         "quantize/rounding_error": watch.mean_rounding_error,
-        "test/perplexity": perplexity_of(loss),
+        "test/perplexity": perplexity(loss),
     }
     with run.artifact(ARTIFACT, "quantized") as folder:
         save_quantized(made, tokenizer, run.base_model, folder)
